@@ -1,0 +1,229 @@
+/**
+ * Contracts between packages that may not import each other, and between Halftone and plug-ins.
+ * Types only: importing this file costs nothing at run time.
+ */
+import type { QuantizedTensor, Scheme } from './quantized.js';
+import type { Awaitable, LazyTensor, PackedTensor, ReadOptions, StorageType, Tensor } from './types.js';
+
+/** Options of every long-running function. */
+export interface WorkOptions {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: Progress) => void;
+}
+
+export interface Progress {
+  readonly stage: string;
+  readonly done: number;
+  readonly total: number;
+}
+
+// ---------------------------------------------------------------- files
+
+/** Random access to bytes: a file, a Blob, an ArrayBuffer, a URL that answers range requests. */
+export interface ByteSource {
+  readonly name: string;
+  readonly size: number;
+  /** Reads exactly `[start, end)`. Rejects with `IO` when the source is shorter than it said. */
+  read(start: number, end: number, options?: ReadOptions): Promise<Uint8Array>;
+  close?(): Promise<void>;
+}
+
+/** Sequential output that appears under its name only when `commit` resolves. */
+export interface ByteSink {
+  readonly position: number;
+  write(bytes: Uint8Array): Promise<void>;
+  commit(): Promise<void>;
+  /** Leaves nothing behind. Safe to call after a failed write. */
+  abort(): Promise<void>;
+}
+
+export type MetadataValue = string | number | bigint | boolean | readonly MetadataValue[] | ArrayLike<number> | ArrayLike<bigint>;
+
+/** An opened weight file, or a set of shards seen as one. Holds names, types and shapes, no weights. */
+export interface Checkpoint {
+  readonly format: string;
+  readonly metadata: ReadonlyMap<string, MetadataValue>;
+  /** In file order. */
+  readonly tensors: ReadonlyMap<string, LazyTensor>;
+  /** Bytes of all files, headers included. */
+  readonly byteLength: number;
+  close(): Promise<void>;
+}
+
+export interface FormatCodec {
+  readonly name: string;
+  readonly extensions: readonly string[];
+  /** True when the first bytes (at least 16 where the file has them) are of this format. */
+  sniff(head: Uint8Array): boolean;
+  open(source: ByteSource, options?: ReadOptions): Promise<Checkpoint>;
+}
+
+/** What a writer must know before the first byte of data. */
+export interface TensorEntry {
+  readonly name: string;
+  readonly dtype: StorageType;
+  readonly shape: readonly number[];
+}
+
+// ---------------------------------------------------------------- statistics and quantizers
+
+/** Statistics of a linear layer's input, `x` of shape `[tokens, in]`. */
+export type StatName = 'inputSquares' | 'inputAbsMean' | 'inputAbsMax' | 'hessian';
+
+export interface InputStatistics {
+  readonly tokens: number;
+  /** `[in]`, mean of x squared over tokens: llama.cpp's importance matrix. */
+  readonly inputSquares?: Float64Array;
+  /** `[in]` */
+  readonly inputAbsMean?: Float64Array;
+  /** `[in]` */
+  readonly inputAbsMax?: Float64Array;
+  /** `[in, in]` row-major, the mean over tokens of `x xᵀ`, both triangles filled. */
+  readonly hessian?: Float64Array;
+}
+
+/** Streams rows of a linear's input into one statistic. `merge` makes parallel calibration a sum. */
+export interface Collector<State = unknown> {
+  readonly name: StatName;
+  init(inFeatures: number): State;
+  /** `x` holds `rows` rows of `inFeatures` values. */
+  update(state: State, x: Float32Array, rows: number): void;
+  merge(into: State, from: State): void;
+  finish(state: State): InputStatistics;
+}
+
+export interface QuantizeContext {
+  /** Name of the tensor, for messages. */
+  readonly name: string;
+  readonly statistics?: InputStatistics;
+  readonly signal?: AbortSignal;
+}
+
+/** Turns a float weight `[out, in]` into codes and scales. */
+export interface Quantizer {
+  readonly name: string;
+  readonly scheme: Scheme;
+  /** Statistics this quantizer cannot do without. */
+  readonly needs: readonly StatName[];
+  /** Rows are independent: any range of rows may be quantized alone, with the same result. */
+  readonly rowwise: boolean;
+  quantize(weight: Tensor<Float32Array>, context: QuantizeContext): Awaitable<QuantizedTensor>;
+}
+
+// ---------------------------------------------------------------- the block graph
+
+/** Names a value that flows between nodes of a block, for example `residual`, `attention.input`. */
+export type EdgeName = string;
+
+/** `y = W x + b`, with `W` of logical shape `[out, in]` wherever it is stored. */
+export interface LinearNode {
+  /** Within the block, architecture-neutral: `attention.query`, `attention.output`, `mlp.down`, ... */
+  readonly name: string;
+  /** Checkpoint tensor in Hugging Face naming. */
+  readonly weight: string;
+  readonly bias?: string;
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  /** GPT-2's Conv1D stores `[in, out]`. */
+  readonly storedTransposed?: boolean;
+  readonly input: EdgeName;
+  readonly output: EdgeName;
+  /** Heads along the output rows (query, key, value) or the input columns (attention output). */
+  readonly heads?: { readonly axis: 0 | 1; readonly count: number; readonly size: number };
+}
+
+export interface NormNode {
+  readonly name: string;
+  readonly kind: 'rms' | 'layer';
+  readonly gain: string;
+  readonly bias?: string;
+  readonly epsilon: number;
+  readonly features: number;
+  readonly input: EdgeName;
+  readonly output: EdgeName;
+}
+
+/** One transformer block as plain data. What a method may do follows from it, never from the architecture's name. */
+export interface BlockGraph {
+  readonly index: number;
+  readonly norms: readonly NormNode[];
+  readonly linears: readonly LinearNode[];
+  /** Edges read by something that is neither a norm nor a linear (a residual add, a gate): nothing may be folded there. */
+  readonly otherReaders: readonly EdgeName[];
+  /** Linears whose output is added to the residual stream. */
+  readonly residualWriters: readonly string[];
+}
+
+/** The whole model: what stands before the first block and after the last. */
+export interface ModelGraph {
+  readonly blocks: readonly BlockGraph[];
+  readonly embedding: string;
+  readonly positionEmbedding?: string;
+  readonly finalNorm: NormNode;
+  readonly head: LinearNode;
+  /** The head shares its weight with the embedding. */
+  readonly tiedHead: boolean;
+}
+
+// ---------------------------------------------------------------- kernels
+
+/** A weight that a backend has taken over. */
+export interface UploadedLinear {
+  readonly outFeatures: number;
+  readonly inFeatures: number;
+  /** Bytes held for it. */
+  readonly byteLength: number;
+}
+
+/** Matrix products for linear layers. CPU backends work on Float32Array in place. */
+export interface KernelBackend {
+  readonly name: string;
+  /** Whether `uploadLinear` takes a quantized weight of this scheme without decoding it first. */
+  supports(scheme: Scheme): boolean;
+  /** `weight` is `[out, in]`. Throws `UNSUPPORTED` for a scheme that `supports` denies. */
+  uploadLinear(weight: Tensor<Float32Array> | QuantizedTensor, bias?: Float32Array): UploadedLinear;
+  /**
+   * `out[r, o] = sum_i x[r, i] W[o, i] + bias[o]` for `rows` rows; `x` is `[rows, in]`, `out` `[rows, out]`, both row-major.
+   * Resolves (or returns, for a synchronous backend) when `out` is written.
+   */
+  linear(weight: UploadedLinear, x: Float32Array, rows: number, out: Float32Array): Awaitable<void>;
+  release(weight: UploadedLinear): void;
+  dispose(): Awaitable<void>;
+}
+
+// ---------------------------------------------------------------- key/value cache
+
+export interface KvShape {
+  readonly layers: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+}
+
+/** What attention reads for one layer and one key/value head. Valid until the next call on the cache. */
+export interface KvView {
+  readonly length: number;
+  /** `[length, headDim]` row-major, rotated (post-RoPE) keys. */
+  readonly keys: Float32Array;
+  /** `[length, headDim]` row-major. */
+  readonly values: Float32Array;
+  /** `[length]`, position in the sequence of each entry, increasing. */
+  readonly positions: Int32Array;
+}
+
+/** Keys and values of one sequence, ragged over layers and key/value heads. */
+export interface KvCache extends KvShape {
+  /**
+   * Adds `positions.length` tokens to every head of a layer. `keys` and `values` are `[tokens, kvHeads * headDim]` row-major.
+   * Positions continue upward from the last ones of that layer.
+   */
+  append(layer: number, keys: Float32Array, values: Float32Array, positions: Int32Array): void;
+  view(layer: number, kvHead: number): KvView;
+  length(layer: number, kvHead: number): number;
+  /** Forgets entries at `position` and later, in every layer. */
+  truncate(position: number): void;
+  clear(): void;
+  /** Bytes held for entries, by account. */
+  readonly byteLength: number;
+}
+
+export type { PackedTensor };

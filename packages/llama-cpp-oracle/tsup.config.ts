@@ -1,10 +1,10 @@
-import { defineConfig } from "tsup";
+import { defineConfig } from 'tsup';
 
 export default defineConfig({
-	entry: ["src/index.ts"],
-	format: "esm",
-	target: "es2022",
-	sourcemap: true,
-	clean: true,
-	dts: false,
+  entry: ['src/index.ts'],
+  format: 'esm',
+  target: 'es2022',
+  sourcemap: true,
+  clean: true,
+  dts: false,
 });

@@ -1,1 +1,3 @@
-export {};
+export { LAYER_NORM, layerNorm } from './layer-norm.js';
+export type { Norm, NormParameters } from './norm.js';
+export { RMS_NORM, rmsNorm } from './rms-norm.js';

@@ -1,1 +1,1 @@
-export {};
+export { type FullCache, type FullCacheOptions, fullCache } from './full-cache.js';

@@ -1,0 +1,110 @@
+import { type FileHandle, open, rename, rm, statfs } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { type ByteSink, HalftoneError } from '@halftone/tensor';
+import { ioError } from './internal/node-io.js';
+
+const PIECE_BYTES = 64 * 1024 * 1024;
+
+export interface FileSinkOptions {
+  /** Size of the finished file, if known: refuses to start when the disk has less room. */
+  readonly expectedBytes?: number;
+}
+
+/**
+ * Writes `<path>.partial` and renames it to `path` on `commit`, after its bytes are on the disk: readers see the whole
+ * file or none. An existing file is replaced then. `abort` removes the partial file.
+ *
+ * Throws `IO` when the folder does not exist, is not writable, or lacks room for `expectedBytes`.
+ */
+export async function fileSink(path: string, options: FileSinkOptions = {}): Promise<ByteSink> {
+  const where = 'fileSink';
+  const partial = `${path}.partial`;
+  const folder = dirname(path);
+  if (options.expectedBytes !== undefined) await checkFreeSpace(folder, path, options.expectedBytes);
+  let handle: FileHandle;
+  try {
+    handle = await open(partial, 'w');
+  } catch (cause) {
+    throw ioError(where, partial, 'create the file', cause);
+  }
+  let position = 0;
+  let state: 'open' | 'committed' | 'aborted' = 'open';
+
+  function checkOpen(): void {
+    if (state !== 'open') throw new HalftoneError('IO', `${path}: the sink is ${state}; make a new one`, { where, details: { path } });
+  }
+
+  async function abort(): Promise<void> {
+    if (state !== 'open') return;
+    state = 'aborted';
+    try {
+      await handle.close();
+    } catch {
+      // The commit that failed may have closed it already; the file is removed either way.
+    }
+    await rm(partial, { force: true });
+  }
+
+  return {
+    get position() {
+      return position;
+    },
+    async write(bytes) {
+      checkOpen();
+      let done = 0;
+      while (done < bytes.length) {
+        try {
+          const length = Math.min(PIECE_BYTES, bytes.length - done);
+          const { bytesWritten } = await handle.write(bytes, done, length, position);
+          done += bytesWritten;
+          position += bytesWritten;
+        } catch (cause) {
+          throw ioError(where, partial, `write at offset ${position}`, cause);
+        }
+      }
+    },
+    async commit() {
+      checkOpen();
+      try {
+        await handle.sync();
+        await handle.close();
+        await rename(partial, path);
+      } catch (cause) {
+        throw ioError(where, path, 'finish the file', cause);
+      }
+      state = 'committed';
+      await syncFolder(folder);
+    },
+    abort,
+  };
+}
+
+async function checkFreeSpace(folder: string, path: string, expectedBytes: number): Promise<void> {
+  let free: number;
+  try {
+    const { bavail, bsize } = await statfs(folder);
+    free = bavail * bsize;
+  } catch (cause) {
+    throw ioError('fileSink', folder, 'use the folder', cause);
+  }
+  if (free < expectedBytes) {
+    throw new HalftoneError('IO', `${path}: needs ${expectedBytes} bytes, the disk has ${free} free; free some or write elsewhere`, {
+      where: 'fileSink',
+      details: { path, expectedBytes, free },
+    });
+  }
+}
+
+/** Makes the rename itself durable, where the system lets folders be synced (Windows does not). */
+async function syncFolder(folder: string): Promise<void> {
+  try {
+    const handle = await open(folder, 'r');
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  } catch {
+    // The file is complete and in place; only its survival of a power cut within seconds is less certain.
+  }
+}

@@ -1,0 +1,56 @@
+import { type Checkpoint, elementCount, packedByteLength, type StorageType } from '@halftone/tensor';
+
+/** A stored tensor. A `LazyTensor` or a `TensorEntry` is one. */
+export interface WeightEntry {
+  readonly name: string;
+  readonly dtype: StorageType;
+  readonly shape: readonly number[];
+  /** Bytes of its data. Default: what its storage type and shape need. */
+  readonly byteLength?: number;
+}
+
+export interface TensorBytes {
+  readonly name: string;
+  readonly dtype: StorageType;
+  readonly elements: number;
+  readonly bytes: number;
+  readonly bitsPerWeight: number;
+}
+
+export interface WeightBytes {
+  readonly tensors: readonly TensorBytes[];
+  readonly elements: number;
+  /** Bytes of tensor data, without headers and padding. */
+  readonly bytes: number;
+  /** `8 * bytes / elements` over all tensors, norms and embeddings included. NaN for no elements. */
+  readonly bitsPerWeight: number;
+  /** Totals of each storage type. */
+  readonly byType: Readonly<Record<string, { readonly tensors: number; readonly elements: number; readonly bytes: number }>>;
+}
+
+/** Byte account of stored tensors. Bits per weight count the tensor data alone: scales are in, file headers are not. */
+export function weightBytes(entries: Iterable<WeightEntry>): WeightBytes {
+  const tensors: TensorBytes[] = [];
+  const byType: Record<string, { tensors: number; elements: number; bytes: number }> = {};
+  let elements = 0;
+  let bytes = 0;
+  for (const { name, dtype, shape, byteLength } of entries) {
+    const count = elementCount(shape, name);
+    const size = byteLength ?? packedByteLength(dtype, shape);
+    tensors.push({ name, dtype, elements: count, bytes: size, bitsPerWeight: (8 * size) / count });
+    const total = (byType[dtype] ??= { tensors: 0, elements: 0, bytes: 0 });
+    total.tensors++;
+    total.elements += count;
+    total.bytes += size;
+    elements += count;
+    bytes += size;
+  }
+  return { tensors, elements, bytes, bitsPerWeight: (8 * bytes) / elements, byType };
+}
+
+/** Byte account of an opened weight file. Reads no weights. */
+export function checkpointBytes(
+  checkpoint: Pick<Checkpoint, 'tensors' | 'byteLength'>,
+): WeightBytes & { readonly fileBytes: number } {
+  return { ...weightBytes(checkpoint.tensors.values()), fileBytes: checkpoint.byteLength };
+}

@@ -1,11 +1,75 @@
 export { type GgufCheckpoint, type GgufCodec, gguf, isGgufCheckpoint } from './gguf.js';
+export { GGUF_ARCHITECTURES, type GgufArchitecture, isGgufArchitecture } from './gguf-model/architectures.js';
+export { type FactorsRopeScaling, ggufAsHuggingFace, type HuggingFaceView } from './gguf-model/gguf-as-hugging-face.js';
 export {
-  type GgufMetadataEntry,
-  type GgufScalarType,
-  type GgufValue,
-  type GgufValueType,
+  applyGgufTransform,
+  type GgufModelPlan,
+  type HuggingFaceModel,
+  huggingFaceToGguf,
+} from './gguf-model/hugging-face-to-gguf.js';
+export { permuteHeadRows, permuteRowsLazy } from './gguf-model/permute-rows.js';
+export { type Llama3RopeScaling, llama3RopeFactors } from './gguf-model/rope-factors.js';
+export { ggufRequiredTensors, ggufTensorName, huggingFaceTensorName } from './gguf-model/tensor-names.js';
+export { transposeLazy } from './gguf-model/transpose-lazy.js';
+export type { GgufExtraTensor, GgufTensorPlan, GgufTransform } from './gguf-model/types.js';
+export {
+  type GgufSplitOptions,
+  ggufSplitNames,
+  isGgufSplit,
+  joinGgufSplits,
+  planGgufSplits,
+  writeGgufSplits,
+} from './gguf-splits.js';
+export type {
+  GgufMetadataEntry,
+  GgufScalarType,
+  GgufValue,
+  GgufValueType,
 } from './gguf-types.js';
+export {
+  createGgufWriter,
+  type GgufLayoutOptions,
+  ggufLayout,
+  type WriteGgufOptions,
+  writeGguf,
+} from './gguf-writer.js';
+export { type HttpSourceOptions, httpSource } from './http-source.js';
+export { llama2c, llama2cConfig } from './llama2c.js';
 export { type MemorySink, memorySink } from './memory-sink.js';
 export { arrayBufferSource, blobSource } from './memory-source.js';
 export { type OpenCheckpointOptions, openCheckpoint } from './open-checkpoint.js';
 export { safetensors } from './safetensors.js';
+export { SAFETENSORS_DTYPES, SAFETENSORS_MAX_HEADER_BYTES } from './safetensors-header.js';
+export {
+  type OpenShardsOptions,
+  openSafetensorsShards,
+  parseSafetensorsIndex,
+  planSafetensorsShards,
+  SAFETENSORS_INDEX_NAME,
+  type SafetensorsIndex,
+  type SafetensorsShardPlan,
+  type ShardOptions,
+  type WriteShardsOptions,
+  writeSafetensorsShards,
+} from './safetensors-shards.js';
+export {
+  createSafetensorsWriter,
+  type SafetensorsLayoutOptions,
+  safetensorsLayout,
+  type WriteSafetensorsOptions,
+  writeSafetensors,
+} from './safetensors-writer.js';
+export { type StreamRowsOptions, streamRows } from './stream-rows.js';
+export type {
+  FileLayout,
+  FilePlan,
+  SinkFactory,
+  TensorData,
+  TensorDataProvider,
+  TensorPlacement,
+  TensorWriter,
+  WriteDataOptions,
+} from './tensor-writer.js';
+export { tokenizerFromLlama2c } from './tokenizer/llama2c-tokenizer.js';
+export { type TokenizerFiles, tokenizerFromGguf } from './tokenizer/tokenizer-from-gguf.js';
+export { type TokenizerToGgufOptions, tokenizerToGguf } from './tokenizer/tokenizer-to-gguf.js';

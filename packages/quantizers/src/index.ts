@@ -1,1 +1,9 @@
-export {};
+export type { AffineRule, ScaleDType, Symmetry } from './affine-rule.js';
+export { type ExpandedGrid, expandGrid } from './expand-grid.js';
+export { minMax } from './fit-min-max.js';
+export { MSE_SHRINK_DEFAULTS, type MseShrinkOptions, mseShrink } from './fit-mse-shrink.js';
+export { type GgmlOptions, ggml } from './ggml.js';
+export type { FrozenGrid, GridQuantizer } from './grid-quantizer.js';
+export type { RangeFit } from './range-fit.js';
+export { nearestCodes, roundNearest, withCodes } from './round-nearest.js';
+export { RTN_DEFAULTS, type RtnOptions, rtn } from './rtn.js';

@@ -37,7 +37,14 @@ export interface ByteSink {
   abort(): Promise<void>;
 }
 
-export type MetadataValue = string | number | bigint | boolean | readonly MetadataValue[] | ArrayLike<number> | ArrayLike<bigint>;
+export type MetadataValue =
+  | string
+  | number
+  | bigint
+  | boolean
+  | readonly MetadataValue[]
+  | ArrayLike<number>
+  | ArrayLike<bigint>;
 
 /** An opened weight file, or a set of shards seen as one. Holds names, types and shapes, no weights. */
 export interface Checkpoint {
@@ -164,6 +171,35 @@ export interface ModelGraph {
   /** The head shares its weight with the embedding. */
   readonly tiedHead: boolean;
 }
+
+// ---------------------------------------------------------------- weight edits
+
+/** A vector: given, or read from a 1-d tensor of the checkpoint. */
+export type EditVector = string | Float32Array | Float64Array;
+
+/**
+ * One change of one float tensor, as plain data. `axis` counts in the stored shape.
+ *
+ * The edits of a plan on one tensor run in order. Every other tensor that an edit reads is taken as it was before the plan,
+ * so tensors can be edited in any order, one at a time.
+ */
+export type Edit =
+  /** Multiplies what has index `i` along `axis` by `by[i]`. */
+  | { readonly type: 'scale'; readonly tensor: string; readonly axis: number; readonly by: EditVector }
+  /** Adds the product of the 2-d tensor `matrix`, summed over its `axis`, with `vector`. Starts from zeros where `tensor` is new. */
+  | {
+      readonly type: 'addProduct';
+      readonly tensor: string;
+      readonly matrix: string;
+      readonly axis: number;
+      readonly vector: EditVector;
+    }
+  /** Subtracts the mean over `axis`. */
+  | { readonly type: 'center'; readonly tensor: string; readonly axis: number }
+  | { readonly type: 'fill'; readonly tensor: string; readonly value: number }
+  /** Makes `tensor` from another one, for example a head of its own from a tied embedding. */
+  | { readonly type: 'copy'; readonly tensor: string; readonly from: string }
+  | { readonly type: 'remove'; readonly tensor: string };
 
 // ---------------------------------------------------------------- kernels
 

@@ -16,9 +16,18 @@ export interface OracleBlockInfo {
   readonly requiresImportance: boolean;
 }
 
-// Loading the same library again returns the copy in memory, so nothing is kept between calls.
+const RTLD_NOW = 2;
+const RTLD_NODELETE = 0x1000;
+
+/**
+ * libggml-base must never be unloaded: its initializer aborts the process when it runs a second time. koffi unloads a
+ * library when its handle is collected, so the loader itself is told to keep it.
+ */
 function ggmlBase(): ReturnType<ReturnType<typeof loadKoffi>['load']> {
-  return loadKoffi().load(requireLlamaLibraries().ggmlBase);
+  const koffi = loadKoffi();
+  const { ggmlBase: path } = requireLlamaLibraries();
+  koffi.load(null).func('dlopen', 'void *', ['str', 'int'])(path, RTLD_NOW | RTLD_NODELETE);
+  return koffi.load(path);
 }
 
 /** Elements and bytes a block, from `ggml_blck_size` and `ggml_type_size`. */

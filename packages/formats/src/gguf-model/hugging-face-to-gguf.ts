@@ -17,6 +17,8 @@ export interface HuggingFaceModel {
   readonly configJson: Json;
   /** Names and shapes as in the checkpoint. */
   readonly tensors: ReadonlyMap<string, { readonly shape: Shape }>;
+  /** False when GPT-2's linear weights are `[out, in]` already, as `ggufAsHuggingFace` shows them. Default true. */
+  readonly conv1dTransposed?: boolean;
   /** `tokenizer.json`. Without it llama.cpp does not load the file. */
   readonly tokenizerJson?: Json;
   /** `tokenizer_config.json`. */
@@ -54,7 +56,7 @@ export function huggingFaceToGguf(model: HuggingFaceModel): GgufModelPlan {
       ...modelMetadata(description, model.name),
       ...(model.tokenizerJson ? tokenizerMetadata(model, model.tokenizerJson, description) : []),
     ],
-    tensors: planTensors(description, model.tensors),
+    tensors: planTensors(description, model.tensors, model.conv1dTransposed ?? true),
     extraTensors: extraTensors(description),
   };
 }
@@ -125,7 +127,11 @@ function tokenizerMetadata(model: HuggingFaceModel, tokenizerJson: Json, descrip
 /** Buffers that checkpoints sometimes hold and that no model reads: rotary tables and GPT-2's causal masks. */
 const IGNORED = /(\.rotary_emb\.inv_freq|\.attn\.bias|\.attn\.masked_bias)$/;
 
-function planTensors(description: ModelDescription, tensors: HuggingFaceModel['tensors']): GgufTensorPlan[] {
+function planTensors(
+  description: ModelDescription,
+  tensors: HuggingFaceModel['tensors'],
+  conv1dTransposed: boolean,
+): GgufTensorPlan[] {
   const { architecture, sizes, tiedHead } = description;
   const planned: GgufTensorPlan[] = [];
   const used = new Set<string>();
@@ -137,7 +143,8 @@ function planTensors(description: ModelDescription, tensors: HuggingFaceModel['t
       continue;
     }
     used.add(hfName);
-    if (!(isHead && tiedHead)) planned.push(planTensor(named, hfName, tensors.get(hfName)?.shape ?? [], description));
+    if (isHead && tiedHead) continue;
+    planned.push(planTensor(named, hfName, tensors.get(hfName)?.shape ?? [], description, conv1dTransposed));
   }
   for (const name of tensors.keys()) {
     if (!used.has(name) && !IGNORED.test(name)) {
@@ -163,9 +170,11 @@ function planTensor(
   hfName: string,
   shape: Shape,
   { sizes }: ModelDescription,
+  conv1dTransposed: boolean,
 ): GgufTensorPlan {
   const logical = role.shape(sizes);
-  const stored = role.conv1d ? [...logical].reverse() : logical;
+  const transpose = role.conv1d === true && conv1dTransposed;
+  const stored = transpose ? [...logical].reverse() : logical;
   if (!sameShape(shape, stored)) {
     throw new HalftoneError(
       'SHAPE',
@@ -181,7 +190,7 @@ function planTensor(
     hfName,
     shape: logical,
     transform: {
-      ...(role.conv1d && { transpose: true as const }),
+      ...(transpose && { transpose: true as const }),
       ...(role.rotaryHeads && { permuteHeads: { heads: sizes[role.rotaryHeads] } }),
     },
     keepFloat: role.float,

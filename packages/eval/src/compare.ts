@@ -110,7 +110,11 @@ export async function compareMany(
       kl: klReport(divergences[k], windowEnds, resolved),
       sameTop1: sameTop1.mean,
       sameTop1StandardError: sameTop1.standardError,
-      lnPerplexityRatio: estimateMean(nlls[k + 1].map((nll, i) => nll - nlls[0][i]), windowEnds, resolved.reduce),
+      lnPerplexityRatio: estimateMean(
+        nlls[k + 1].map((nll, i) => nll - nlls[0][i]),
+        windowEnds,
+        resolved.reduce,
+      ),
       nllCorrelation: correlation(nlls[0], nlls[k + 1]),
       deltaP: deltaP(nlls[0], nlls[k + 1], windowEnds, resolved),
     };
@@ -157,7 +161,11 @@ function deltaP(
   protocol: ResolvedProtocol,
 ): Estimate & { rms: number } {
   const changes = other.map((nll, i) => Math.exp(-nll) - Math.exp(-base[i]));
-  const meanSquare = estimateMean(changes.map((change) => change * change), windowEnds, protocol.reduce).mean;
+  const meanSquare = estimateMean(
+    changes.map((change) => change * change),
+    windowEnds,
+    protocol.reduce,
+  ).mean;
   return { ...estimateMean(changes, windowEnds, protocol.reduce), rms: Math.sqrt(meanSquare) };
 }
 

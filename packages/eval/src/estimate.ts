@@ -26,7 +26,9 @@ export function estimateMean(
   const tokens = values.length;
   const windows = windowEnds.length;
   if (windows === 0 || windowEnds[windows - 1] !== tokens) {
-    throw new HalftoneError('SHAPE', `windowEnds must end at the number of values, ${tokens}`, { where: 'estimateMean' });
+    throw new HalftoneError('SHAPE', `windowEnds must end at the number of values, ${tokens}`, {
+      where: 'estimateMean',
+    });
   }
   const shareOf = (sum: number, size: number): number => (reduce === 'tokenMean' ? sum : sum / size);
   const total = reduce === 'tokenMean' ? tokens : windows;

@@ -1,8 +1,8 @@
 import type { WorkOptions } from '@halftone/tensor';
 import { eachRow } from './internal/each-row.js';
 import { requireFiniteRow, summarizeRow } from './internal/log-softmax.js';
-import type { LogitsModel } from './logits-model.js';
 import { perplexityResult, scoredEnds } from './internal/reduce-nlls.js';
+import type { LogitsModel } from './logits-model.js';
 import { type Protocol, protocolWindows, type ResolvedProtocol, resolveProtocol } from './protocols.js';
 
 export interface PerplexityOptions extends WorkOptions {

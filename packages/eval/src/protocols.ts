@@ -22,7 +22,8 @@ export interface Protocol {
 export const PROTOCOLS = {
   disjoint: {
     name: 'disjoint',
-    description: 'disjoint windows of the whole context, no BOS, the first token of a window unscored, remainder dropped',
+    description:
+      'disjoint windows of the whole context, no BOS, the first token of a window unscored, remainder dropped',
     window: 'context',
     bos: 'none',
     scoreFrom: 1,
@@ -85,7 +86,15 @@ export function resolveProtocol(
     });
   }
   const textTokens = bos === 'prepend' ? window - 1 : window;
-  return { name, window, stride: Math.min(protocol.stride ?? textTokens, textTokens), bos, scoreFrom, remainder, reduce };
+  return {
+    name,
+    window,
+    stride: Math.min(protocol.stride ?? textTokens, textTokens),
+    bos,
+    scoreFrom,
+    remainder,
+    reduce,
+  };
 }
 
 /**

@@ -25,7 +25,9 @@ export interface WeightBytes {
   /** `8 * bytes / elements` over all tensors, norms and embeddings included. NaN for no elements. */
   readonly bitsPerWeight: number;
   /** Totals of each storage type. */
-  readonly byType: Readonly<Record<string, { readonly tensors: number; readonly elements: number; readonly bytes: number }>>;
+  readonly byType: Readonly<
+    Record<string, { readonly tensors: number; readonly elements: number; readonly bytes: number }>
+  >;
 }
 
 /** Byte account of stored tensors. Bits per weight count the tensor data alone: scales are in, file headers are not. */
@@ -38,7 +40,8 @@ export function weightBytes(entries: Iterable<WeightEntry>): WeightBytes {
     const count = elementCount(shape, name);
     const size = byteLength ?? packedByteLength(dtype, shape);
     tensors.push({ name, dtype, elements: count, bytes: size, bitsPerWeight: (8 * size) / count });
-    const total = (byType[dtype] ??= { tensors: 0, elements: 0, bytes: 0 });
+    byType[dtype] ??= { tensors: 0, elements: 0, bytes: 0 };
+    const total = byType[dtype];
     total.tensors++;
     total.elements += count;
     total.bytes += size;

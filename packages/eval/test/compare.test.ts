@@ -105,9 +105,13 @@ describe('compare', () => {
   it('refuses models that cannot be compared, and names the one with NaN', async () => {
     const tokens = counting(40, 4);
     await expect(compare(uniform(4), uniform(5), tokens, protocol)).rejects.toThrow(/5 tokens and the baseline 4/);
-    await expect(compare(uniform(4), uniform(4, { contextLength: 8 }), tokens, protocol)).rejects.toThrow(/context of 8/);
+    await expect(compare(uniform(4), uniform(4, { contextLength: 8 }), tokens, protocol)).rejects.toThrow(
+      /context of 8/,
+    );
     const broken = fakeModel(4, (_, out) => out.fill(Number.NaN));
-    await expect(compare(broken, uniform(4), tokens, protocol)).rejects.toThrow(/window 0, position 1: .* the baseline/);
+    await expect(compare(broken, uniform(4), tokens, protocol)).rejects.toThrow(
+      /window 0, position 1: .* the baseline/,
+    );
     await expect(compareMany(uniform(4), [uniform(4), broken], tokens, protocol)).rejects.toThrow(/of model 1 hold/);
   });
 

@@ -1,5 +1,5 @@
+import { PROTOCOLS, type Protocol, perplexity } from '@halftone/eval';
 import { isHalftoneError } from '@halftone/tensor';
-import { PROTOCOLS, perplexity, type Protocol } from '@halftone/eval';
 import { describe, expect, it } from 'vitest';
 import { copyPrevious, counting, fakeModel, uniform, unigram } from './fake-models.js';
 
@@ -7,7 +7,11 @@ const protocol = (overrides: Partial<Protocol>): Protocol => ({ ...PROTOCOLS.dis
 
 describe('perplexity of closed-form models', () => {
   it.each(Object.values(PROTOCOLS))('is the vocabulary size for a uniform model: $name', async (preset) => {
-    const result = await perplexity(uniform(50, { contextLength: 16, bos: 0, addsBos: true }), counting(100, 50), preset);
+    const result = await perplexity(
+      uniform(50, { contextLength: 16, bos: 0, addsBos: true }),
+      counting(100, 50),
+      preset,
+    );
     expect(result.perplexity).toBeCloseTo(50, 9);
     expect(result.standardError).toBeCloseTo(0, 9);
   });
@@ -65,7 +69,11 @@ describe('protocol presets', () => {
   });
 
   it('clamp the window to the context', async () => {
-    const { protocol: settled, windows } = await perplexity(uniform(4, { contextLength: 32 }), counting(100, 4), PROTOCOLS['gptq-2048']);
+    const { protocol: settled, windows } = await perplexity(
+      uniform(4, { contextLength: 32 }),
+      counting(100, 4),
+      PROTOCOLS['gptq-2048'],
+    );
     expect(settled.window).toBe(32);
     expect(windows).toBe(3);
   });
@@ -124,7 +132,9 @@ describe('perplexity', () => {
     const run = (tokens: Int32Array) => perplexity(uniform(4), tokens, protocol({ window: 10 }));
     await expect(run(Int32Array.of(1, 4))).rejects.toThrow(/token 4 at 1 .* vocabulary of 4/);
     await expect(run(counting(9, 4))).rejects.toThrow(/9 tokens, too few/);
-    await expect(perplexity(uniform(4, { addsBos: true }), counting(20, 4), PROTOCOLS['llama.cpp'])).rejects.toThrow(/does not name it/);
+    await expect(perplexity(uniform(4, { addsBos: true }), counting(20, 4), PROTOCOLS['llama.cpp'])).rejects.toThrow(
+      /does not name it/,
+    );
   });
 
   it('stops when aborted, and closes the stream', async () => {
@@ -144,7 +154,9 @@ describe('perplexity', () => {
         }
       },
     };
-    const failure = await perplexity(model, counting(20, 4), protocol({}), { signal: controller.signal }).catch((e) => e);
+    const failure = await perplexity(model, counting(20, 4), protocol({}), { signal: controller.signal }).catch(
+      (e) => e,
+    );
     expect(failure.code).toBe('ABORTED');
     expect(closed).toBe(true);
   });

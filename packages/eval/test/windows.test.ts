@@ -21,7 +21,11 @@ describe('windows', () => {
 
   it('puts BOS once before the stream, unless it is there', () => {
     const at = { window: 4, bos: 'streamStart', bosToken: 0 } as const;
-    expect(plain(windows(tokens, at)).map((w) => w.input)).toEqual([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]);
+    expect(plain(windows(tokens, at)).map((w) => w.input)).toEqual([
+      [0, 1, 2, 3],
+      [4, 5, 6, 7],
+      [8, 9, 10, 11],
+    ]);
     expect([...windows(tokens, { ...at, bosToken: 1 })[0].input]).toEqual([1, 2, 3, 4]);
   });
 
@@ -36,7 +40,12 @@ describe('windows', () => {
 
   it('puts BOS before each window, so that every text token is scored', () => {
     const cut = windows(tokens, { window: 4, bos: 'prepend', bosToken: 0, remainder: 'keep' });
-    expect(plain(cut).map((w) => w.input)).toEqual([[0, 1, 2, 3], [0, 4, 5, 6], [0, 7, 8, 9], [0, 10, 11]]);
+    expect(plain(cut).map((w) => w.input)).toEqual([
+      [0, 1, 2, 3],
+      [0, 4, 5, 6],
+      [0, 7, 8, 9],
+      [0, 10, 11],
+    ]);
     expect(cut.reduce((sum, { score }) => sum + score.end - score.start, 0)).toBe(tokens.length);
   });
 

@@ -24,7 +24,10 @@ const WIDTH = SHAPE.kvHeads * SHAPE.headDim;
  *
  * Lossy caches give a `tolerance` and may decode the same token differently before and after it leaves a window.
  */
-export function kvCacheChecks(create: (shape: KvShape) => KvCache, options: KvCacheCheckOptions = {}): ConformanceCheck[] {
+export function kvCacheChecks(
+  create: (shape: KvShape) => KvCache,
+  options: KvCacheCheckOptions = {},
+): ConformanceCheck[] {
   const { tolerance = 0, evicts = false } = options;
 
   function verify(cache: KvCache, layer: number, positions: readonly number[]): void {
@@ -41,8 +44,18 @@ export function kvCacheChecks(create: (shape: KvShape) => KvCache, options: KvCa
         if (!positions.includes(position)) throw new Error(`${at}: position ${position} was never appended`);
         if (entry > 0 && position <= view.positions[entry - 1]) throw new Error(`${at}: positions do not increase`);
         for (let i = 0; i < SHAPE.headDim; i++) {
-          close(view.keys[entry * SHAPE.headDim + i], keyAt(layer, position, head, i), tolerance, `${at}: key at ${position}`);
-          close(view.values[entry * SHAPE.headDim + i], -keyAt(layer, position, head, i), tolerance, `${at}: value at ${position}`);
+          close(
+            view.keys[entry * SHAPE.headDim + i],
+            keyAt(layer, position, head, i),
+            tolerance,
+            `${at}: key at ${position}`,
+          );
+          close(
+            view.values[entry * SHAPE.headDim + i],
+            -keyAt(layer, position, head, i),
+            tolerance,
+            `${at}: value at ${position}`,
+          );
         }
       }
     }
@@ -73,7 +86,15 @@ export function kvCacheChecks(create: (shape: KvShape) => KvCache, options: KvCa
         const once = create(SHAPE);
         const pieces = create(SHAPE);
         append(once, 1, range(0, 70));
-        for (const [from, to] of [[0, 1], [1, 20], [20, 20], [20, 53], [53, 54], [54, 70]]) append(pieces, 1, range(from, to));
+        for (const [from, to] of [
+          [0, 1],
+          [1, 20],
+          [20, 20],
+          [20, 53],
+          [53, 54],
+          [54, 70],
+        ])
+          append(pieces, 1, range(from, to));
         verify(pieces, 1, range(0, 70));
         if (!evicts) equal(pieces.byteLength, once.byteLength, 'byteLength after pieces');
         verify(pieces, 0, []);
@@ -171,11 +192,15 @@ function keyAt(layer: number, position: number, head: number, element: number): 
   return Math.fround(Math.sin(1 + layer * 7.3 + position * 1.37 + head * 3.1 + element * 0.61));
 }
 
-function rows(layer: number, positions: readonly number[]): { keys: Float32Array; values: Float32Array; positions: Int32Array } {
+function rows(
+  layer: number,
+  positions: readonly number[],
+): { keys: Float32Array; values: Float32Array; positions: Int32Array } {
   const keys = new Float32Array(positions.length * WIDTH);
   positions.forEach((position, token) => {
     for (let head = 0; head < SHAPE.kvHeads; head++) {
-      for (let i = 0; i < SHAPE.headDim; i++) keys[token * WIDTH + head * SHAPE.headDim + i] = keyAt(layer, position, head, i);
+      for (let i = 0; i < SHAPE.headDim; i++)
+        keys[token * WIDTH + head * SHAPE.headDim + i] = keyAt(layer, position, head, i);
     }
   });
   return { keys, values: keys.map((key) => -key), positions: Int32Array.from(positions) };
@@ -195,7 +220,8 @@ function equal(actual: unknown, expected: unknown, what: string): void {
 }
 
 function close(actual: number, expected: number, tolerance: number, what: string): void {
-  if (!(Math.abs(actual - expected) <= tolerance)) throw new Error(`${what} is ${actual}, expected ${expected} within ${tolerance}`);
+  if (!(Math.abs(actual - expected) <= tolerance))
+    throw new Error(`${what} is ${actual}, expected ${expected} within ${tolerance}`);
 }
 
 function refuses(code: string, what: string, act: () => void): void {

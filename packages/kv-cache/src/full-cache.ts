@@ -34,7 +34,10 @@ export function fullCache(shape: KvShape, options: FullCacheOptions = {}): FullC
   const { layers, kvHeads, headDim } = shape;
   for (const [name, value] of Object.entries({ layers, kvHeads, headDim })) {
     if (!Number.isSafeInteger(value) || value < 1) {
-      throw new HalftoneError('SHAPE', `${name} is ${value}; it must be a whole number from 1`, { where: WHERE, details: { ...shape } });
+      throw new HalftoneError('SHAPE', `${name} is ${value}; it must be a whole number from 1`, {
+        where: WHERE,
+        details: { ...shape },
+      });
     }
   }
   const { capacity = 0, maxLength = Number.POSITIVE_INFINITY } = options;
@@ -56,7 +59,10 @@ function build(shape: KvShape, maxLength: number, slabs: KvSlab[], lastPositions
 
   function checkLayer(layer: number): void {
     if (!Number.isInteger(layer) || layer < 0 || layer >= layers) {
-      throw new HalftoneError('RANGE', `layer ${layer} is outside 0 .. ${layers - 1}`, { where: WHERE, details: { layer, layers } });
+      throw new HalftoneError('RANGE', `layer ${layer} is outside 0 .. ${layers - 1}`, {
+        where: WHERE,
+        details: { layer, layers },
+      });
     }
   }
 
@@ -126,7 +132,10 @@ function build(shape: KvShape, maxLength: number, slabs: KvSlab[], lastPositions
 
     truncate(position) {
       if (!Number.isInteger(position) || position < 0) {
-        throw new HalftoneError('RANGE', `position ${position} is not a whole number from 0`, { where: WHERE, details: { position } });
+        throw new HalftoneError('RANGE', `position ${position} is not a whole number from 0`, {
+          where: WHERE,
+          details: { position },
+        });
       }
       for (const each of slabs) each.length = firstAtOrAfter(each.positions, each.length, position);
       for (let layer = 0; layer < layers; layer++) lastPositions[layer] = Math.min(lastPositions[layer], position - 1);

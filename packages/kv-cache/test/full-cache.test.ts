@@ -15,7 +15,9 @@ function positions(start: number, count: number): Int32Array {
 
 describe('fullCache conforms', () => {
   it.each(kvCacheChecks((s) => fullCache(s)))('$name', ({ run }) => run());
-  it.each(kvCacheChecks((s) => fullCache(s, { capacity: 100, maxLength: 100 })))('with capacity: $name', ({ run }) => run());
+  it.each(kvCacheChecks((s) => fullCache(s, { capacity: 100, maxLength: 100 })))('with capacity: $name', ({ run }) =>
+    run(),
+  );
 });
 
 describe('fullCache', () => {
@@ -37,7 +39,9 @@ describe('fullCache', () => {
       expect(unlimited.allocatedByteLength - unlimited.byteLength).toBeLessThanOrEqual(8192 * 12);
     }
     expect(limited.allocatedByteLength).toBe(limited.byteLength);
-    expect(() => limited.append(0, new Float32Array(1), new Float32Array(1), positions(1000, 1))).toThrow(/maxLength 1000/);
+    expect(() => limited.append(0, new Float32Array(1), new Float32Array(1), positions(1000, 1))).toThrow(
+      /maxLength 1000/,
+    );
     expect(limited.length(0, 0)).toBe(1000);
   });
 
@@ -45,8 +49,18 @@ describe('fullCache', () => {
     const cache = fullCache(shape, { maxLength: 8 });
     cache.append(0, rows(2), rows(2), positions(0, 2));
     const fork = cache.fork();
-    fork.append(0, rows(1, () => 9), rows(1, () => 9), positions(2, 1));
-    cache.append(0, rows(1, () => -9), rows(1, () => -9), positions(2, 1));
+    fork.append(
+      0,
+      rows(1, () => 9),
+      rows(1, () => 9),
+      positions(2, 1),
+    );
+    cache.append(
+      0,
+      rows(1, () => -9),
+      rows(1, () => -9),
+      positions(2, 1),
+    );
     cache.truncate(1);
     expect([...fork.view(0, 1).keys]).toEqual([4, 5, 6, 7, 12, 13, 14, 15, 9, 9, 9, 9]);
     expect(fork.length(0, 0)).toBe(3);

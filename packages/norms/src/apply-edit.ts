@@ -139,7 +139,11 @@ async function vector(
 ): Promise<Float32Array | Float64Array> {
   const values = typeof source === 'string' ? contiguousData(await required(source, name, read)) : source;
   if (values.length !== length) {
-    throw mismatch(typeof source === 'string' ? source : `the vector for ${name}`, `has ${values.length} values`, `${length}`);
+    throw mismatch(
+      typeof source === 'string' ? source : `the vector for ${name}`,
+      `has ${values.length} values`,
+      `${length}`,
+    );
   }
   return values;
 }
@@ -157,11 +161,17 @@ async function required(name: string, reader: string, read: ReadTensor): Promise
 
 function present(target: Tensor<Float32Array> | undefined, name: string): { data: Float32Array; shape: Shape } {
   if (target === undefined) {
-    throw new HalftoneError('RANGE', `tensor ${name} is not in the checkpoint`, { where: 'applyEdit', details: { tensor: name } });
+    throw new HalftoneError('RANGE', `tensor ${name} is not in the checkpoint`, {
+      where: 'applyEdit',
+      details: { tensor: name },
+    });
   }
   return { data: contiguousData(target), shape: target.shape };
 }
 
 function mismatch(name: string, actual: string, expected: string): HalftoneError {
-  return new HalftoneError('SHAPE', `tensor ${name} ${actual}, expected ${expected}`, { where: 'applyEdit', details: { tensor: name } });
+  return new HalftoneError('SHAPE', `tensor ${name} ${actual}, expected ${expected}`, {
+    where: 'applyEdit',
+    details: { tensor: name },
+  });
 }

@@ -59,7 +59,11 @@ export function normChecks<Parameters extends NormParameters>(
       name: 'gain multiplies last',
       run() {
         const x = sample(ROWS);
-        const plain = forward(x, ROWS, parameters({ gain: new Float32Array(FEATURES).fill(1), bias: zero, epsilon: 1e-5 }));
+        const plain = forward(
+          x,
+          ROWS,
+          parameters({ gain: new Float32Array(FEATURES).fill(1), bias: zero, epsilon: 1e-5 }),
+        );
         const expected = plain.map((value, i) => value * gain[i % FEATURES]);
         near(forward(x, ROWS), expected, 'gain');
       },
@@ -87,7 +91,8 @@ function sample(rows: number): Float32Array {
 
 function same(actual: Float32Array, expected: Float32Array, what: string): void {
   for (let i = 0; i < expected.length; i++) {
-    if (!Object.is(actual[i], expected[i])) throw new Error(`${what}: value ${i} is ${actual[i]}, expected ${expected[i]}`);
+    if (!Object.is(actual[i], expected[i]))
+      throw new Error(`${what}: value ${i} is ${actual[i]}, expected ${expected[i]}`);
   }
 }
 

@@ -22,8 +22,8 @@ export interface FoldPlan {
 
 export interface FoldOptions {
   /**
-   * Name for a head weight of its own, usually `lm_head.weight`, where the head shares the embedding's. Without it a tied head is left
-   * alone, and with it what the final norm needs.
+   * Name for a head weight of its own, usually `lm_head.weight`, where the head shares the embedding's. The plan then begins by
+   * copying it. Without a name a tied head, and what depends on it, stays as it is.
    */
   readonly untieHead?: string;
 }

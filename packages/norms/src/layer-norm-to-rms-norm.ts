@@ -1,6 +1,14 @@
 import type { Edit, LinearNode, ModelGraph, NormNode } from '@halftone/tensor';
 import type { FoldDecision, FoldOptions, FoldPlan } from './fold-plan.js';
-import { inputAxis, mapGraph, type NormPlace, normPlaces, tensorUses, untie, withBias } from './internal/norm-readers.js';
+import {
+  inputAxis,
+  mapGraph,
+  type NormPlace,
+  normPlaces,
+  tensorUses,
+  untie,
+  withBias,
+} from './internal/norm-readers.js';
 
 /**
  * Plans to turn every LayerNorm on the residual stream into an RMSNorm, exactly (arXiv 2305.14858, section 3).
@@ -58,7 +66,11 @@ export function planLayerNormToRmsNorm(graph: ModelGraph, options: FoldOptions =
   return {
     edits,
     report,
-    graph: mapGraph(untied.graph, (norm) => norms.get(norm) ?? norm, (linear) => linears.get(linear) ?? linear),
+    graph: mapGraph(
+      untied.graph,
+      (norm) => norms.get(norm) ?? norm,
+      (linear) => linears.get(linear) ?? linear,
+    ),
   };
 }
 
@@ -82,10 +94,12 @@ function streamObstacle(graph: ModelGraph, places: readonly NormPlace[]): string
   for (const block of graph.blocks) {
     const reader = block.linears.find((linear) => linear.input === stream);
     if (reader) return `block ${block.index}, ${reader.name} reads the residual stream without a norm`;
-    if (block.residualWriters.length === 0) return `block ${block.index} names no linear that writes to the residual stream`;
+    if (block.residualWriters.length === 0)
+      return `block ${block.index} names no linear that writes to the residual stream`;
     for (const name of block.residualWriters) {
       const writer = block.linears.find((linear) => linear.name === name);
-      if (writer === undefined) return `block ${block.index}, ${name} writes to the residual stream and is not a linear`;
+      if (writer === undefined)
+        return `block ${block.index}, ${name} writes to the residual stream and is not a linear`;
       if ([...block.norms, ...block.linears].some((node) => node.input === writer.output)) {
         return `block ${block.index}, ${name} is read by more than the residual stream`;
       }

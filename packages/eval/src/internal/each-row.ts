@@ -3,9 +3,12 @@ import type { LogitsBlock, LogitsModel } from '../logits-model.js';
 import type { Window } from '../windows.js';
 
 /** The row at `offset` of `logits` predicts `token`, which stands at `position` of the window. */
-export interface RowVisitor {
-  (position: number, token: number, logits: readonly Float32Array[], offsets: readonly number[]): void;
-}
+export type RowVisitor = (
+  position: number,
+  token: number,
+  logits: readonly Float32Array[],
+  offsets: readonly number[],
+) => void;
 
 /** Runs models in lockstep over one window and visits every scored position once, whatever their block sizes. */
 export async function eachRow(
@@ -55,10 +58,14 @@ async function nextBlock(
 ): Promise<LogitsBlock> {
   const next = await stream.next();
   if (next.done) {
-    throw new HalftoneError('SHAPE', `the model stopped at position ${position} of ${end}; it must give every row asked for`, {
-      where: 'eval',
-      details: { position, end },
-    });
+    throw new HalftoneError(
+      'SHAPE',
+      `the model stopped at position ${position} of ${end}; it must give every row asked for`,
+      {
+        where: 'eval',
+        details: { position, end },
+      },
+    );
   }
   const { start, rows, logits } = next.value;
   if (start !== position || !(rows >= 1) || start + rows > end || logits.length < rows * model.vocabularySize) {

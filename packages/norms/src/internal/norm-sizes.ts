@@ -12,10 +12,14 @@ export function checkNormSizes(
 ): void {
   const count = rows * features;
   if (!Number.isSafeInteger(rows) || rows < 0 || !Number.isSafeInteger(features) || features < 1) {
-    throw new HalftoneError('SHAPE', `rows is ${rows} and features is ${features}; they must be whole numbers, features from 1`, {
-      where,
-      details: { rows, features },
-    });
+    throw new HalftoneError(
+      'SHAPE',
+      `rows is ${rows} and features is ${features}; they must be whole numbers, features from 1`,
+      {
+        where,
+        details: { rows, features },
+      },
+    );
   }
   if (x.length < count || out.length < count) {
     throw new HalftoneError(

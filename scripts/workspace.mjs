@@ -52,15 +52,17 @@ export function entryPoints(pkg) {
 /**
  * @param {string} command
  * @param {readonly string[]} args
- * @param {{ cwd?: string, env?: Record<string, string | undefined>, live?: boolean }} [options] `live`: also show the output
+ * @param {{ cwd?: string, env?: Record<string, string | undefined>, live?: boolean, timeout?: number }} [options]
+ *   `live`: also show the output; `timeout` in milliseconds
  * @returns {Promise<{ code: number, output: string, stdout: string }>}
  */
-export function execute(command, args, { cwd = root, env = {}, live = false } = {}) {
+export function execute(command, args, { cwd = root, env = {}, live = false, timeout } = {}) {
   return new Promise((resolve) => {
     const child = spawn(command, args, {
       cwd,
       env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
+      timeout,
     });
     let output = '';
     let stdout = '';
@@ -82,7 +84,7 @@ export function execute(command, args, { cwd = root, env = {}, live = false } = 
  * Runs a development tool's own JavaScript with a Node binary: no shell, no PATH.
  * @param {string} file relative to the root's node_modules
  * @param {readonly string[]} args
- * @param {{ cwd?: string, env?: Record<string, string | undefined>, live?: boolean, node?: string }} [options]
+ * @param {{ cwd?: string, env?: Record<string, string | undefined>, live?: boolean, timeout?: number, node?: string }} [options]
  */
 export function tool(file, args, { node = process.execPath, ...options } = {}) {
   return execute(node, [join(root, 'node_modules', file), ...args], options);

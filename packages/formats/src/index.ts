@@ -1,3 +1,20 @@
+export {
+  decodeGgml,
+  GGML_CODECS,
+  type GgmlCodec,
+  packGgml,
+  q2_K,
+  q3_K,
+  q4_0,
+  q4_1,
+  q4_K,
+  q5_0,
+  q5_1,
+  q5_K,
+  q6_K,
+  q8_0,
+  unpackGgml,
+} from './ggml/index.js';
 export { type GgufCheckpoint, type GgufCodec, gguf, isGgufCheckpoint } from './gguf.js';
 export { GGUF_ARCHITECTURES, type GgufArchitecture, isGgufArchitecture } from './gguf-model/architectures.js';
 export { type FactorsRopeScaling, ggufAsHuggingFace, type HuggingFaceView } from './gguf-model/gguf-as-hugging-face.js';

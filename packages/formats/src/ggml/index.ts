@@ -1,0 +1,10 @@
+export { decodeGgml, GGML_CODECS, packGgml, unpackGgml } from './codecs.js';
+export type { GgmlCodec } from './internal/ggml-codec.js';
+export { q2_K } from './q2-k.js';
+export { q3_K } from './q3-k.js';
+export { q4_0, q4_1 } from './q4.js';
+export { q4_K } from './q4-k.js';
+export { q5_0, q5_1 } from './q5.js';
+export { q5_K } from './q5-k.js';
+export { q6_K } from './q6-k.js';
+export { q8_0 } from './q8.js';

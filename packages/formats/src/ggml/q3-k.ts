@@ -1,0 +1,81 @@
+/**
+ * Q3_K: 256 codes of 3 bits in 16 groups of 16, each with a 6-bit scale; `d * (sc - 32) * (q - 4)`.
+ *
+ * 32 bytes of high bits, 64 bytes of low bit pairs, 12 bytes of scales, f16 d. The low pairs lie as in Q2_K; bit g of
+ * high byte l belongs to element l of the g-th run of 32.
+ * Source: ggml-common.h `block_q3_K`, ggml-quants.c `dequantize_row_q3_K`.
+ */
+import { float16ToNumber } from '@halftone/tensor';
+import { readWord, writeWord } from './internal/block-layout.js';
+import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
+
+const BYTES = 110;
+const PAIRS = 32;
+const SCALES = 96;
+const SCALE = 108;
+
+export const q3_K: GgmlCodec<'Q3_K'> = /* @__PURE__ */ ggmlCodec('Q3_K', {
+  decode(bytes, blocks, out) {
+    for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES) {
+      const d = float16ToNumber(readWord(bytes, at + SCALE));
+      for (let group = 0; group < 16; group++, to += 16) {
+        const scale = Math.fround(d * (readScale(bytes, at + SCALES, group) - 32));
+        const half = (group & 1) << 4;
+        const from = at + PAIRS + ((group >>> 3) << 5) + half;
+        const shift = group & 6;
+        const run = group >>> 1;
+        for (let l = 0; l < 16; l++) {
+          const high = (bytes[at + half + l] >>> run) & 1;
+          out[to + l] = scale * ((((bytes[from + l] >>> shift) & 3) | (high << 2)) - 4);
+        }
+      }
+    }
+  },
+
+  unpack(bytes, blocks, { codes, scales, scaleCodes }) {
+    for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES) {
+      scales[block] = readWord(bytes, at + SCALE);
+      for (let group = 0; group < 16; group++, to += 16) {
+        scaleCodes[block * 16 + group] = readScale(bytes, at + SCALES, group) - 32;
+        const half = (group & 1) << 4;
+        const from = at + PAIRS + ((group >>> 3) << 5) + half;
+        const shift = group & 6;
+        const run = group >>> 1;
+        for (let l = 0; l < 16; l++) {
+          const high = (bytes[at + half + l] >>> run) & 1;
+          codes[to + l] = (((bytes[from + l] >>> shift) & 3) | (high << 2)) - 4;
+        }
+      }
+    }
+  },
+
+  pack({ codes, scales, scaleCodes }, blocks, bytes) {
+    for (let block = 0, at = 0, from = 0; block < blocks; block++, at += BYTES) {
+      writeWord(bytes, at + SCALE, scales[block]);
+      for (let group = 0; group < 16; group++, from += 16) {
+        writeScale(bytes, at + SCALES, group, scaleCodes[block * 16 + group] + 32);
+        const half = (group & 1) << 4;
+        const to = at + PAIRS + ((group >>> 3) << 5) + half;
+        const shift = group & 6;
+        const run = group >>> 1;
+        for (let l = 0; l < 16; l++) {
+          const code = codes[from + l] + 4;
+          bytes[to + l] |= (code & 3) << shift;
+          bytes[at + half + l] |= (code >>> 2) << run;
+        }
+      }
+    }
+  },
+});
+
+/** Scale j (0 to 63): four low bits in a nibble of bytes 0 to 7, two high bits in bytes 8 to 11. */
+function readScale(bytes: Uint8Array, at: number, j: number): number {
+  const low = j < 8 ? bytes[at + j] & 15 : bytes[at + j - 8] >>> 4;
+  const high = (bytes[at + 8 + (j & 3)] >>> (2 * (j >>> 2))) & 3;
+  return low | (high << 4);
+}
+
+function writeScale(bytes: Uint8Array, at: number, j: number, scale: number): void {
+  bytes[at + (j & 7)] |= (scale & 15) << (j < 8 ? 0 : 4);
+  bytes[at + 8 + (j & 3)] |= (scale >>> 4) << (2 * (j >>> 2));
+}

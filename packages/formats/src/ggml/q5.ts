@@ -1,0 +1,98 @@
+/**
+ * Q5_0 and Q5_1: 32 codes of 5 bits. The low four bits lie as in Q4_0; bit j of a 32-bit word is the fifth of element j.
+ *
+ * Q5_0: f16 scale d, u32 high bits, 16 bytes; `d * (q - 16)`. Q5_1: f16 d, f16 offset m, u32, 16 bytes; `d * q + m`.
+ * Source: ggml-common.h `block_q5_0`, `block_q5_1`; ggml-quants.c `dequantize_row_q5_0`, `dequantize_row_q5_1`.
+ */
+import { float16ToNumber } from '@halftone/tensor';
+import { readWord, writeWord } from './internal/block-layout.js';
+import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
+
+const BYTES_0 = 22;
+const BYTES_1 = 24;
+
+export const q5_0: GgmlCodec<'Q5_0'> = /* @__PURE__ */ ggmlCodec('Q5_0', {
+  decode(bytes, blocks, out) {
+    for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_0, to += 32) {
+      const d = float16ToNumber(readWord(bytes, at));
+      const low = readWord(bytes, at + 2);
+      const high = readWord(bytes, at + 4);
+      for (let j = 0; j < 16; j++) {
+        const byte = bytes[at + 6 + j];
+        out[to + j] = d * (((byte & 15) | (((low >>> j) & 1) << 4)) - 16);
+        out[to + 16 + j] = d * (((byte >>> 4) | (((high >>> j) & 1) << 4)) - 16);
+      }
+    }
+  },
+
+  unpack(bytes, blocks, { codes, scales }) {
+    for (let block = 0, at = 0; block < blocks; block++, at += BYTES_0) {
+      scales[block] = readWord(bytes, at);
+      unpackFiveBits(bytes, at + 2, codes, block * 32, 16);
+    }
+  },
+
+  pack({ codes, scales }, blocks, bytes) {
+    for (let block = 0, at = 0; block < blocks; block++, at += BYTES_0) {
+      writeWord(bytes, at, scales[block]);
+      packFiveBits(codes, block * 32, 16, bytes, at + 2);
+    }
+  },
+});
+
+export const q5_1: GgmlCodec<'Q5_1'> = /* @__PURE__ */ ggmlCodec('Q5_1', {
+  decode(bytes, blocks, out) {
+    for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_1, to += 32) {
+      const d = float16ToNumber(readWord(bytes, at));
+      const m = float16ToNumber(readWord(bytes, at + 2));
+      const low = readWord(bytes, at + 4);
+      const high = readWord(bytes, at + 6);
+      for (let j = 0; j < 16; j++) {
+        const byte = bytes[at + 8 + j];
+        out[to + j] = Math.fround(d * ((byte & 15) | (((low >>> j) & 1) << 4))) + m;
+        out[to + 16 + j] = Math.fround(d * ((byte >>> 4) | (((high >>> j) & 1) << 4))) + m;
+      }
+    }
+  },
+
+  unpack(bytes, blocks, { codes, scales, offsets }) {
+    for (let block = 0, at = 0; block < blocks; block++, at += BYTES_1) {
+      scales[block] = readWord(bytes, at);
+      offsets[block] = readWord(bytes, at + 2);
+      unpackFiveBits(bytes, at + 4, codes, block * 32, 0);
+    }
+  },
+
+  pack({ codes, scales, offsets }, blocks, bytes) {
+    for (let block = 0, at = 0; block < blocks; block++, at += BYTES_1) {
+      writeWord(bytes, at, scales[block]);
+      writeWord(bytes, at + 2, offsets[block]);
+      packFiveBits(codes, block * 32, 0, bytes, at + 4);
+    }
+  },
+});
+
+/** Twenty bytes (high bits, then nibbles) to 32 codes, from which `bias` is taken. */
+function unpackFiveBits(bytes: Uint8Array, at: number, codes: Int8Array | Uint8Array, to: number, bias: number): void {
+  const low = readWord(bytes, at);
+  const high = readWord(bytes, at + 2);
+  for (let j = 0; j < 16; j++) {
+    const byte = bytes[at + 4 + j];
+    codes[to + j] = ((byte & 15) | (((low >>> j) & 1) << 4)) - bias;
+    codes[to + 16 + j] = ((byte >>> 4) | (((high >>> j) & 1) << 4)) - bias;
+  }
+}
+
+function packFiveBits(codes: Int8Array | Uint8Array, from: number, bias: number, bytes: Uint8Array, at: number): void {
+  let low = 0;
+  let high = 0;
+  for (let j = 0; j < 16; j++) {
+    const first = codes[from + j] + bias;
+    const second = codes[from + 16 + j] + bias;
+    low |= (first >>> 4) << j;
+    high |= (second >>> 4) << j;
+    bytes[at + 4 + j] = (first & 15) | ((second & 15) << 4);
+  }
+  writeWord(bytes, at, low);
+  writeWord(bytes, at + 2, high);
+}

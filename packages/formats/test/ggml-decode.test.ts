@@ -1,0 +1,66 @@
+import { readFileSync } from 'node:fs';
+import { ggmlDequantize, oracleAvailable } from '@halftone/llama-cpp-oracle';
+import { dequantize, encode, GGML_TYPES, type GgmlType } from '@halftone/tensor';
+import { describe, expect, it } from 'vitest';
+import { decodeGgml, GGML_CODECS, unpackGgml } from '../src/ggml/index.js';
+import { bitsOf, randomBlocks } from './ggml-blocks.js';
+
+const TYPES = Object.keys(GGML_TYPES) as GgmlType[];
+
+describe.each(TYPES)('%s', (type) => {
+  const { blockSize, blockBytes } = GGML_TYPES[type];
+
+  it('decodes the golden blocks to the bits of ggml', () => {
+    const file = new Uint8Array(readFileSync(new URL(`./fixtures/ggml/${type}.bin`, import.meta.url)));
+    const elements = file.length / (blockBytes / blockSize + 4);
+    const packed = {
+      kind: 'packed',
+      dtype: type,
+      shape: [elements],
+      bytes: file.subarray(0, file.length - elements * 4),
+    } as const;
+    const expected = new Uint32Array(file.slice(file.length - elements * 4).buffer);
+    expect(bitsOf(decodeGgml(packed))).toEqual(expected);
+  });
+
+  it.skipIf(!oracleAvailable())(
+    `decodes 400 random blocks to the bits of ggml${oracleAvailable() ? '' : ' (skipped: llama.cpp libraries not installed)'}`,
+    () => {
+      for (const seed of [1, 2]) {
+        const packed = randomBlocks(type, 4, 50 * blockSize, seed);
+        const expected = ggmlDequantize(type, packed.bytes, 200 * blockSize);
+        expect(bitsOf(GGML_CODECS[type].decode(packed))).toEqual(bitsOf(expected));
+      }
+    },
+  );
+
+  it('decodes as the reference decoder does after unpacking', () => {
+    const packed = randomBlocks(type, 3, 5 * blockSize, 7);
+    expect(bitsOf(decodeGgml(packed))).toEqual(bitsOf(dequantize(unpackGgml(packed))));
+  });
+
+  it('decodes bytes at any address into the array that is given', () => {
+    const packed = randomBlocks(type, 2, blockSize, 3);
+    const shifted = new Uint8Array(packed.bytes.length + 1).subarray(1);
+    shifted.set(packed.bytes);
+    const out = new Float32Array(2 * blockSize);
+    expect(decodeGgml({ ...packed, bytes: shifted }, out)).toBe(out);
+    expect(out).toEqual(decodeGgml(packed));
+  });
+});
+
+describe('decodeGgml', () => {
+  it('decodes plain elements through the tensor package', () => {
+    const values = [0, -1.5, 0.25, 65504];
+    for (const dtype of ['f32', 'f16', 'bf16'] as const) {
+      const packed = encode(values, dtype, [2, 2]);
+      expect([...decodeGgml(packed)]).toEqual(dtype === 'bf16' ? [0, -1.5, 0.25, 65536] : values);
+    }
+  });
+
+  it('takes tensors of any rank and no elements', () => {
+    const packed = randomBlocks('Q4_0', 4, 64, 5);
+    expect(decodeGgml({ ...packed, shape: [2, 2, 64] })).toEqual(decodeGgml(packed));
+    expect(decodeGgml({ ...packed, shape: [0, 64], bytes: new Uint8Array(0) })).toEqual(new Float32Array(0));
+  });
+});

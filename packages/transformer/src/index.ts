@@ -1,1 +1,53 @@
-export {};
+export { ARCHITECTURES, type ArchitectureName } from './architectures/index.js';
+export type { AttentionShape } from './attention.js';
+export { blockedBackend } from './backends/blocked.js';
+export { referenceBackend } from './backends/reference.js';
+export { type Block, type BlockContext, type LoadBlockOptions, loadBlock, type Workspace, workspace } from './block.js';
+export { applyChatTemplate, type ChatMessage, type ChatTemplateOptions } from './chat.js';
+export { type ActivationName, kvShape, type ModelConfig, parseConfig } from './config.js';
+export {
+  type FinishReason,
+  type GeneratedText,
+  type GeneratedToken,
+  type GenerateOptions,
+  type GeneratingModel,
+  generate,
+  generateText,
+} from './generate.js';
+export {
+  createModel,
+  type Embedding,
+  type ForwardOptions,
+  type Head,
+  loadEmbedding,
+  loadHead,
+  type ModelOptions,
+  type TransformerModel,
+} from './model.js';
+export {
+  graphTensors,
+  type ModelSource,
+  type ModelSourceInit,
+  modelSource,
+  type TokenizerFiles,
+} from './model-source.js';
+export { type Rope, type RopeConfig, type RopeScaling, rope, ropeFrequencies } from './rope.js';
+export {
+  greedy,
+  logProbability,
+  penalizeRepetition,
+  SAMPLING_DEFAULTS,
+  type SamplingOptions,
+  sampleToken,
+  type TokenDistribution,
+  tokenDistribution,
+} from './sampling.js';
+export type { Taps } from './taps.js';
+export {
+  type DecodeOptions,
+  type DecodeStream,
+  type EncodeOptions,
+  loadTokenizer,
+  type Tokenizer,
+} from './tokenizer.js';
+export { type LoadOptions, loadLinear, loadVector, type WeightOverride } from './weights.js';

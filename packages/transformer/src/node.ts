@@ -1,1 +1,1 @@
-export {};
+export { openModel } from './open-model.js';

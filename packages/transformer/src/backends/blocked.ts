@@ -1,0 +1,151 @@
+import { contiguousData, type KernelBackend, type UploadedLinear } from '@halftone/tensor';
+import { multiplyPanels, packRows, TILE, wholeTiles } from '../internal/gemm.js';
+import { checkedWeight, checkProduct, unknownWeight } from '../internal/linear-checks.js';
+import { type Scratch, scratch } from '../internal/scratch.js';
+
+/** Rows of `x` that are packed together: their panels should fit the second-level cache. */
+const ROW_BLOCK = 128;
+/** Columns multiplied before sums are written back: a weight panel of this depth takes 16 kB. */
+const DEPTH_BLOCK = 512;
+
+/** A weight as float32 panels of four output rows, the last one padded with zeros. */
+interface Panels extends UploadedLinear {
+  readonly data: Float32Array;
+  readonly bias?: Float32Array;
+}
+
+/**
+ * Matrix products in plain TypeScript on one thread: cache-blocked, with packed panels and a 4x4 register tile. Sums are in
+ * float64 (by blocks of 512 columns) and are rounded once, so that results agree with `referenceBackend` to the last bit or
+ * nearly so. Takes float weights only, which it holds in float32.
+ */
+export function blockedBackend(): KernelBackend {
+  const held = new Map<UploadedLinear, Panels>();
+  const buffers = scratch();
+  return {
+    name: 'blocked',
+    supports: () => false,
+    uploadLinear(source, bias) {
+      const { weight, outFeatures, inFeatures } = checkedWeight('blockedBackend', source, bias);
+      const data = new Float32Array(wholeTiles(outFeatures) * inFeatures);
+      const values = contiguousData(weight);
+      for (let o = 0; o < outFeatures; o += TILE) {
+        packRows(values, o * inFeatures, inFeatures, Math.min(TILE, outFeatures - o), inFeatures, data, o * inFeatures);
+      }
+      const panels: Panels = {
+        outFeatures,
+        inFeatures,
+        byteLength: data.byteLength + (bias?.byteLength ?? 0),
+        data,
+        bias: bias?.slice(),
+      };
+      held.set(panels, panels);
+      return panels;
+    },
+    linear(uploaded, x, rows, out) {
+      const panels = held.get(uploaded);
+      if (panels === undefined) throw unknownWeight('blockedBackend');
+      checkProduct('blockedBackend', uploaded, x, rows, out);
+      if (rows === 1) multiplyVector(panels, x, out, buffers);
+      else multiplyRows(panels, x, rows, out, buffers);
+    },
+    release(uploaded) {
+      held.delete(uploaded);
+    },
+    dispose() {
+      held.clear();
+    },
+  };
+}
+
+function multiplyRows(weight: Panels, x: Float32Array, rows: number, out: Float32Array, buffers: Scratch): void {
+  const { inFeatures, outFeatures, data, bias } = weight;
+  const blockRows = Math.min(ROW_BLOCK, wholeTiles(rows));
+  const a = buffers.float64('rows', blockRows * inFeatures);
+  const b = buffers.float64('panel', TILE * DEPTH_BLOCK);
+  const sums = buffers.float64('sums', blockRows * TILE);
+  for (let firstRow = 0; firstRow < rows; firstRow += ROW_BLOCK) {
+    const count = Math.min(ROW_BLOCK, rows - firstRow);
+    for (let t = 0; t < count; t += TILE) {
+      packRows(x, (firstRow + t) * inFeatures, inFeatures, Math.min(TILE, count - t), inFeatures, a, t * inFeatures);
+    }
+    for (let o = 0; o < outFeatures; o += TILE) {
+      sums.fill(0, 0, wholeTiles(count) * TILE);
+      for (let k = 0; k < inFeatures; k += DEPTH_BLOCK) {
+        const depth = Math.min(DEPTH_BLOCK, inFeatures - k);
+        const from = o * inFeatures + k * TILE;
+        for (let i = 0; i < depth * TILE; i++) b[i] = data[from + i];
+        for (let t = 0; t < count; t += TILE)
+          multiplyPanels(a, t * inFeatures + k * TILE, b, 0, depth, sums, t * TILE, TILE);
+      }
+      const columns = Math.min(TILE, outFeatures - o);
+      for (let j = 0; j < columns; j++) {
+        const shift = bias === undefined ? 0 : bias[o + j];
+        let to = firstRow * outFeatures + o + j;
+        for (let t = 0; t < count; t++, to += outFeatures) out[to] = sums[t * TILE + j] + shift;
+      }
+    }
+  }
+}
+
+/** One row: eight output rows at a time, so that additions of eight independent sums overlap. */
+function multiplyVector(weight: Panels, x: Float32Array, out: Float32Array, buffers: Scratch): void {
+  const { inFeatures, outFeatures, data, bias } = weight;
+  const v = buffers.float64('vector', inFeatures);
+  const sums = buffers.float64('vectorSums', 2 * TILE);
+  for (let i = 0; i < inFeatures; i++) v[i] = x[i];
+  for (let o = 0; o < outFeatures; o += 2 * TILE) {
+    if (o + TILE < outFeatures) twoPanels(data, o * inFeatures, v, inFeatures, sums);
+    else onePanel(data, o * inFeatures, v, inFeatures, sums);
+    const columns = Math.min(2 * TILE, outFeatures - o);
+    for (let j = 0; j < columns; j++) out[o + j] = sums[j] + (bias === undefined ? 0 : bias[o + j]);
+  }
+}
+
+function onePanel(data: Float32Array, start: number, v: Float64Array, depth: number, sums: Float64Array): void {
+  let s0 = 0.0,
+    s1 = 0.0,
+    s2 = 0.0,
+    s3 = 0.0;
+  for (let k = 0, p = start; k < depth; k++, p += TILE) {
+    const x = v[k];
+    s0 += x * data[p];
+    s1 += x * data[p + 1];
+    s2 += x * data[p + 2];
+    s3 += x * data[p + 3];
+  }
+  sums[0] = s0;
+  sums[1] = s1;
+  sums[2] = s2;
+  sums[3] = s3;
+}
+
+function twoPanels(data: Float32Array, start: number, v: Float64Array, depth: number, sums: Float64Array): void {
+  let s0 = 0.0,
+    s1 = 0.0,
+    s2 = 0.0,
+    s3 = 0.0;
+  let s4 = 0.0,
+    s5 = 0.0,
+    s6 = 0.0,
+    s7 = 0.0;
+  for (let k = 0, p = start, q = start + TILE * depth; k < depth; k++, p += TILE, q += TILE) {
+    const x = v[k];
+    s0 += x * data[p];
+    s1 += x * data[p + 1];
+    s2 += x * data[p + 2];
+    s3 += x * data[p + 3];
+    s4 += x * data[q];
+    s5 += x * data[q + 1];
+    s6 += x * data[q + 2];
+    s7 += x * data[q + 3];
+  }
+  sums[0] = s0;
+  sums[1] = s1;
+  sums[2] = s2;
+  sums[3] = s3;
+  sums[4] = s4;
+  sums[5] = s5;
+  sums[6] = s6;
+  sums[7] = s7;
+}

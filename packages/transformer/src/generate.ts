@@ -1,0 +1,173 @@
+import { fullCache } from '@halftone/kv-cache';
+import { HalftoneError, type KvCache, throwIfAborted } from '@halftone/tensor';
+import { kvShape } from './config.js';
+import { seededRandom } from './internal/random.js';
+import type { TransformerModel } from './model.js';
+import { logProbability, type SamplingOptions, sampleToken, samplingOptions } from './sampling.js';
+import { stopText } from './stop-text.js';
+import type { Tokenizer } from './tokenizer.js';
+
+/**
+ * Why generation ended: the model's end token, one of `stopTokens` or `stopTexts`, `maxTokens`, or no room for another
+ * token in the model's context.
+ */
+export type FinishReason = 'end' | 'stop' | 'length' | 'context';
+
+export interface GenerateOptions {
+  /** Receives prompt and generated tokens; what it holds already comes before the prompt. Default: a new `fullCache`. */
+  readonly cache?: KvCache;
+  /** Default: as many as the context has room for. */
+  readonly maxTokens?: number;
+  /** Tokens that end generation. Default: the end tokens of the model's config. */
+  readonly endTokens?: readonly number[];
+  /** More tokens that end it. */
+  readonly stopTokens?: readonly number[];
+  /** Texts that end generation and are left out of the result. Needs `tokenizer`. */
+  readonly stopTexts?: readonly string[];
+  readonly sampling?: SamplingOptions;
+  /** For sampling; the same seed gives the same tokens. Default 0. */
+  readonly seed?: number;
+  /** Adds `text` to each token. Special tokens give no text. */
+  readonly tokenizer?: Tokenizer;
+  readonly signal?: AbortSignal;
+}
+
+export interface GeneratedToken {
+  readonly token: number;
+  /** Natural logarithm of its probability in the model's own distribution, before temperature and filters. */
+  readonly logProbability: number;
+  /**
+   * The text that is certain now: characters may wait for their last bytes, and text that could become a stop text for what
+   * follows. All pieces joined are the result. Empty without a tokenizer.
+   */
+  readonly text: string;
+  /** Set on the last token. An end or stop token is given as well, with what text was waiting. */
+  readonly finishReason?: FinishReason;
+}
+
+export interface GeneratedText {
+  readonly text: string;
+  readonly tokens: readonly number[];
+  readonly finishReason: FinishReason;
+}
+
+/** The part of a model that generation uses. */
+export type GeneratingModel = Pick<TransformerModel, 'config' | 'forward'>;
+
+const WHERE = 'generate';
+
+/** Prompt tokens in one forward pass: bounds the memory of a long prompt. */
+const PROMPT_CHUNK = 512;
+
+/**
+ * Continues a prompt, one token at a time.
+ *
+ * Throws `RANGE` for an empty prompt or one that leaves no room in the context, and what `tokenDistribution` throws. When
+ * aborted, or left early with `break`, the cache holds whole tokens only and can be used further.
+ */
+export async function* generate(
+  model: GeneratingModel,
+  prompt: ArrayLike<number>,
+  options: GenerateOptions = {},
+): AsyncGenerator<GeneratedToken, void, undefined> {
+  const { config } = model;
+  const { cache = fullCache(kvShape(config)), tokenizer, signal, stopTexts = [] } = options;
+  const sampling = samplingOptions(options.sampling ?? {});
+  const start = nextPosition(cache);
+  const room = config.contextLength - start - prompt.length;
+  checkRequest(prompt, room, options);
+  const maxTokens = Math.min(options.maxTokens ?? room, room);
+  const lengthReason = maxTokens === options.maxTokens ? 'length' : 'context';
+  const ends = new Set(options.endTokens ?? config.eosTokens);
+  const stops = new Set(options.stopTokens ?? []);
+  const random = seededRandom(options.seed ?? 0);
+  const stream = tokenizer?.decodeStream({ skipSpecialTokens: true });
+  const stopper = stopText(stopTexts);
+  const sequence = Array.from(prompt);
+
+  let pending: ArrayLike<number> = prompt;
+  let position = start;
+  for (let made = 1; maxTokens > 0; made++) {
+    const logits = await run(pending);
+    const token = sampleToken(logits, sampling, random, sequence);
+    sequence.push(token);
+    const tokenReason = ends.has(token) ? 'end' : stops.has(token) ? 'stop' : undefined;
+    // The text of a token that was asked to stop generation is not part of the result.
+    const found = stopper.push(tokenReason || !stream ? '' : stream.push(token));
+    let reason: FinishReason | undefined = tokenReason ?? (found.stopped ? 'stop' : undefined);
+    if (!reason && made === maxTokens) reason = lengthReason;
+    const rest = reason && !found.stopped ? endText(stopper, stream?.end() ?? '') : undefined;
+    yield {
+      token,
+      logProbability: logProbability(logits, token),
+      text: found.text + (rest?.text ?? ''),
+      ...(reason && { finishReason: rest?.stopped ? 'stop' : reason }),
+    };
+    if (reason) return;
+    pending = [token];
+  }
+
+  async function run(tokens: ArrayLike<number>): Promise<Float32Array> {
+    let logits: Float32Array = new Float32Array(0);
+    for (let at = 0; at < tokens.length; at += PROMPT_CHUNK) {
+      throwIfAborted(signal, WHERE);
+      const chunk = Array.prototype.slice.call(tokens, at, at + PROMPT_CHUNK) as number[];
+      try {
+        logits = (await model.forward(chunk, { cache, from: chunk.length - 1, signal })).data;
+      } catch (error) {
+        cache.truncate(position);
+        throw error;
+      }
+      position += chunk.length;
+    }
+    return logits;
+  }
+}
+
+/** `generate` to the end: the whole text at once. */
+export async function generateText(
+  model: GeneratingModel,
+  tokenizer: Tokenizer,
+  prompt: string | ArrayLike<number>,
+  options: Omit<GenerateOptions, 'tokenizer'> = {},
+): Promise<GeneratedText> {
+  const tokens: number[] = [];
+  let text = '';
+  let finishReason: FinishReason = 'length';
+  const promptTokens = typeof prompt === 'string' ? tokenizer.encode(prompt) : prompt;
+  for await (const next of generate(model, promptTokens, { ...options, tokenizer })) {
+    tokens.push(next.token);
+    text += next.text;
+    finishReason = next.finishReason ?? finishReason;
+  }
+  return { text, tokens, finishReason };
+}
+
+function endText(stopper: ReturnType<typeof stopText>, last: string) {
+  const found = stopper.push(last);
+  return found.stopped ? found : { text: found.text + stopper.end(), stopped: false };
+}
+
+function nextPosition(cache: KvCache): number {
+  const length = cache.length(0, 0);
+  return length === 0 ? 0 : cache.view(0, 0).positions[length - 1] + 1;
+}
+
+function checkRequest(prompt: ArrayLike<number>, room: number, options: GenerateOptions): void {
+  const refuse = (message: string, details: Record<string, unknown>) => {
+    throw new HalftoneError('RANGE', message, { where: WHERE, details });
+  };
+  const { maxTokens, stopTexts = [], tokenizer } = options;
+  if (prompt.length === 0) refuse('the prompt has no tokens; give at least the BOS token', {});
+  if (room < 1) {
+    refuse(`the prompt of ${prompt.length} tokens leaves no room in the context; shorten it by ${1 - room} or more`, {
+      tokens: prompt.length,
+      room,
+    });
+  }
+  if (maxTokens !== undefined && !(Number.isSafeInteger(maxTokens) && maxTokens >= 0)) {
+    refuse(`maxTokens ${maxTokens} is not a whole number from 0 up`, { maxTokens });
+  }
+  if (stopTexts.length > 0 && !tokenizer) refuse('stopTexts need a tokenizer', {});
+  if (stopTexts.includes('')) refuse('an empty stop text would stop at once; leave it out', {});
+}

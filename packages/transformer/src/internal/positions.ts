@@ -1,0 +1,30 @@
+import { HalftoneError } from '@halftone/tensor';
+
+export function defaultPositions(length: number, start: number): Int32Array {
+  return Int32Array.from({ length }, (_, i) => start + i);
+}
+
+/** Checks that positions increase and stay inside the context. Throws `SHAPE` or `RANGE`. */
+export function sequencePositions(positions: ArrayLike<number>, length: number, contextLength: number): Int32Array {
+  if (positions.length !== length) {
+    throw new HalftoneError('SHAPE', `${length} tokens have ${positions.length} positions`, { where: 'forward' });
+  }
+  for (let i = 0, last = -1; i < length; i++) {
+    const position = positions[i];
+    if (!Number.isInteger(position) || position <= last) {
+      throw new HalftoneError('RANGE', `position ${position} at ${i} is not a whole number above ${last}`, {
+        where: 'forward',
+        details: { index: i, position },
+      });
+    }
+    if (position >= contextLength) {
+      throw new HalftoneError(
+        'RANGE',
+        `position ${position} is outside the context of ${contextLength} tokens; use a shorter input or another window`,
+        { where: 'forward', details: { index: i, position, contextLength } },
+      );
+    }
+    last = position;
+  }
+  return positions instanceof Int32Array ? positions : Int32Array.from(positions);
+}

@@ -1,0 +1,147 @@
+import {
+  type Checkpoint,
+  HalftoneError,
+  type LinearNode,
+  type ModelGraph,
+  type NormNode,
+  sameShape,
+} from '@halftone/tensor';
+import { ARCHITECTURES } from './architectures/index.js';
+import { type ModelConfig, parseConfig } from './config.js';
+import { checkTokenizer } from './internal/tokenizer-size.js';
+
+/** The contents of tokenizer.json and tokenizer_config.json, parsed. */
+export interface TokenizerFiles {
+  readonly tokenizerJson: Readonly<Record<string, unknown>>;
+  readonly tokenizerConfig?: Readonly<Record<string, unknown>>;
+  /** Jinja text, from chat_template.jinja or GGUF metadata; it goes before `tokenizerConfig.chat_template`. */
+  readonly chatTemplate?: string;
+}
+
+/** A model that is still in its files: what it is, and where its weights can be read. */
+export interface ModelSource {
+  readonly config: ModelConfig;
+  /** As it was read, for writers. */
+  readonly configJson: Readonly<Record<string, unknown>>;
+  /** Tensors in Hugging Face naming. */
+  readonly checkpoint: Checkpoint;
+  readonly graph: ModelGraph;
+  readonly tokenizer?: TokenizerFiles;
+  /** Some linear weights are stored `[in, out]` (`storedTransposed` in the graph). */
+  readonly weightsTransposed: boolean;
+  close(): Promise<void>;
+}
+
+export interface ModelSourceInit {
+  /** config.json, as text or parsed. */
+  readonly configJson: string | Readonly<Record<string, unknown>>;
+  readonly checkpoint: Checkpoint;
+  readonly tokenizer?: TokenizerFiles;
+  /** False when the checkpoint holds GPT-2's Conv1D weights as `[out, in]`, as GGUF does. Default true. */
+  readonly conv1dTransposed?: boolean;
+}
+
+const WHERE = 'modelSource';
+
+/**
+ * Joins a config and a checkpoint, and verifies that every tensor of the graph is there with the right shape. Reads no weights.
+ *
+ * Names may lack the prefix of the whole model (`model.`, `transformer.`). Tensors that the graph does not use are ignored.
+ * Throws what `parseConfig` throws, `FORMAT` listing missing tensors, `SHAPE` listing wrong ones, `UNSUPPORTED` for weights
+ * that are packed integers, and `FORMAT` when the tokenizer has ids that the embedding lacks.
+ */
+export function modelSource(init: ModelSourceInit): ModelSource {
+  const { checkpoint, tokenizer, conv1dTransposed = true } = init;
+  const config = parseConfig(init.configJson);
+  const configJson =
+    typeof init.configJson === 'string' ? (JSON.parse(init.configJson) as Record<string, unknown>) : init.configJson;
+  const architecture = ARCHITECTURES[config.architecture];
+  const prefixed = architecture.graph(config, architecture.prefix);
+  const bare = architecture.graph(config, '');
+  const found = !checkpoint.tensors.has(prefixed.embedding) && checkpoint.tensors.has(bare.embedding) ? bare : prefixed;
+  const graph = conv1dTransposed ? found : withPlainLinears(found);
+  checkTensors(graph, config, checkpoint);
+  if (tokenizer !== undefined) checkTokenizer(tokenizer.tokenizerJson, config.vocabSize);
+  return {
+    config,
+    configJson,
+    checkpoint,
+    graph,
+    tokenizer,
+    weightsTransposed: graph.blocks.some((block) => block.linears.some((linear) => linear.storedTransposed === true)),
+    close: () => checkpoint.close(),
+  };
+}
+
+/** Every tensor that a graph names, with the shape it must have in the checkpoint. */
+export function graphTensors(graph: ModelGraph, config: ModelConfig): Map<string, readonly number[]> {
+  const shapes = new Map<string, readonly number[]>();
+  const addNorm = (norm: NormNode) => {
+    shapes.set(norm.gain, [norm.features]);
+    if (norm.bias !== undefined) shapes.set(norm.bias, [norm.features]);
+  };
+  const addLinear = (linear: LinearNode) => {
+    const { outFeatures, inFeatures } = linear;
+    shapes.set(linear.weight, linear.storedTransposed ? [inFeatures, outFeatures] : [outFeatures, inFeatures]);
+    if (linear.bias !== undefined) shapes.set(linear.bias, [outFeatures]);
+  };
+  shapes.set(graph.embedding, [config.vocabSize, config.hiddenSize]);
+  if (graph.positionEmbedding !== undefined)
+    shapes.set(graph.positionEmbedding, [config.contextLength, config.hiddenSize]);
+  for (const block of graph.blocks) {
+    block.norms.forEach(addNorm);
+    block.linears.forEach(addLinear);
+  }
+  addNorm(graph.finalNorm);
+  addLinear(graph.head);
+  return shapes;
+}
+
+function withPlainLinears(graph: ModelGraph): ModelGraph {
+  return {
+    ...graph,
+    blocks: graph.blocks.map((block) => ({
+      ...block,
+      linears: block.linears.map(({ storedTransposed: _, ...linear }) => linear),
+    })),
+  };
+}
+
+function checkTensors(graph: ModelGraph, config: ModelConfig, checkpoint: Checkpoint): void {
+  const missing: string[] = [];
+  const wrong: string[] = [];
+  const integers: string[] = [];
+  for (const [name, shape] of graphTensors(graph, config)) {
+    const tensor = checkpoint.tensors.get(name);
+    if (tensor === undefined) missing.push(name);
+    else if (!sameShape(tensor.shape, shape)) wrong.push(`${name} is [${tensor.shape}], expected [${shape}]`);
+    else if (/^([iu]\d|bool)/.test(tensor.dtype)) integers.push(`${name} is ${tensor.dtype}`);
+  }
+  if (missing.length > 0) {
+    const packed = missing.some((name) => checkpoint.tensors.has(name.replace(/weight$/, 'qweight')));
+    const reason = packed
+      ? '; it holds packed quantized weights, open the unquantized model'
+      : '; is config.json of this model?';
+    throw new HalftoneError('FORMAT', `the checkpoint lacks ${listed(missing)}${reason}`, {
+      where: WHERE,
+      details: { missing },
+    });
+  }
+  if (wrong.length > 0) {
+    throw new HalftoneError('SHAPE', `${listed(wrong)}; config.json does not fit the checkpoint`, {
+      where: WHERE,
+      details: { wrong },
+    });
+  }
+  if (integers.length > 0) {
+    throw new HalftoneError('UNSUPPORTED', `${listed(integers)}; weights must be floats or ggml blocks`, {
+      where: WHERE,
+      details: { integers },
+    });
+  }
+}
+
+function listed(items: readonly string[]): string {
+  const shown = items.slice(0, 5).join(', ');
+  return items.length > 5 ? `${shown} and ${items.length - 5} more` : shown;
+}

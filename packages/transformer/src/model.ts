@@ -1,0 +1,228 @@
+import {
+  HalftoneError,
+  type KernelBackend,
+  type KvCache,
+  type ModelGraph,
+  type Tensor,
+  tensor,
+  throwIfAborted,
+  type UploadedLinear,
+  type WorkOptions,
+} from '@halftone/tensor';
+import { blockedBackend } from './backends/blocked.js';
+import { type Block, type BlockContext, loadBlock, loadNorm, runLinear, workspace } from './block.js';
+import type { ModelConfig } from './config.js';
+import { defaultPositions, sequencePositions } from './internal/positions.js';
+import { scratch } from './internal/scratch.js';
+import type { ModelSource } from './model-source.js';
+import type { Taps } from './taps.js';
+import { type LoadOptions, loadLinear, loadRows, type RowTable } from './weights.js';
+
+/** Token (and position) embeddings. */
+export interface Embedding {
+  readonly byteLength: number;
+  /** `[tokens.length, hiddenSize]` row-major, in a new array. Positions default to 0, 1, 2, ... Throws `RANGE`. */
+  embed(tokens: ArrayLike<number>, positions?: ArrayLike<number>): Float32Array;
+}
+
+/** The final norm and the projection to the vocabulary. */
+export interface Head {
+  readonly byteLength: number;
+  /** Logits `[rows, vocabSize]` of the first `rows` rows of `hidden`, in `out` or a new array. `hidden` is left as it was. */
+  run(
+    hidden: Float32Array,
+    rows: number,
+    options?: { readonly taps?: Taps; readonly out?: Float32Array },
+  ): Promise<Float32Array>;
+  dispose(): void;
+}
+
+export interface ForwardOptions {
+  /** Receives the new keys and values; the tokens continue the sequence that it holds. */
+  readonly cache?: KvCache;
+  /** Position of each token, increasing. Default: after the last position of the cache, else from 0. */
+  readonly positions?: ArrayLike<number>;
+  /** First token for which logits are computed. Default 0; `tokens.length - 1` gives the last alone. */
+  readonly from?: number;
+  readonly taps?: Taps;
+  readonly signal?: AbortSignal;
+  /** Receives the logits: at least `(tokens.length - from) * vocabSize` values. Default: a new array. */
+  readonly out?: Float32Array;
+}
+
+export interface ModelOptions extends LoadOptions, WorkOptions {
+  /** Default `blockedBackend()`, which the model then disposes of. */
+  readonly backend?: KernelBackend;
+}
+
+/** A model in memory. One forward pass at a time: activations live in shared buffers. */
+export interface TransformerModel extends Embedding {
+  readonly config: ModelConfig;
+  readonly graph: ModelGraph;
+  readonly backend: KernelBackend;
+  /** Bytes of all weights as they are held. */
+  readonly byteLength: number;
+  /** Runs one block on `hidden` in place. */
+  block(index: number, hidden: Float32Array, context: BlockContext): Promise<void>;
+  head: Head['run'];
+  /**
+   * Logits `[tokens.length - from, vocabSize]` for one sequence: row `i` predicts the token after `tokens[from + i]`.
+   * Throws `RANGE` for tokens outside the vocabulary and positions outside the context, before anything is changed.
+   * An aborted pass may leave some layers of the cache longer than others: truncate it to the old length.
+   */
+  forward(tokens: ArrayLike<number>, options?: ForwardOptions): Promise<Tensor<Float32Array>>;
+  dispose(): Promise<void>;
+}
+
+/** Loads the embeddings alone. The table stays in its stored type; rows are decoded when they are looked up. */
+export async function loadEmbedding(source: ModelSource, options: LoadOptions = {}): Promise<Embedding> {
+  const { config, graph } = source;
+  const { hiddenSize, vocabSize, contextLength } = config;
+  const table = await loadRows(source, graph.embedding, [vocabSize, hiddenSize], options);
+  const learned: RowTable | undefined =
+    graph.positionEmbedding === undefined
+      ? undefined
+      : await loadRows(source, graph.positionEmbedding, [contextLength, hiddenSize], options);
+  const row = new Float32Array(hiddenSize);
+  return {
+    byteLength: table.byteLength + (learned?.byteLength ?? 0),
+    embed(tokens, given) {
+      const positions = sequencePositions(given ?? defaultPositions(tokens.length, 0), tokens.length, contextLength);
+      checkTokens(tokens, vocabSize);
+      const hidden = new Float32Array(tokens.length * hiddenSize);
+      for (let i = 0; i < tokens.length; i++) {
+        table.row(tokens[i], hidden, i * hiddenSize);
+        if (learned === undefined) continue;
+        learned.row(positions[i], row, 0);
+        for (let j = 0, at = i * hiddenSize; j < hiddenSize; j++, at++) hidden[at] += row[j];
+      }
+      return hidden;
+    },
+  };
+}
+
+/** Loads the final norm and the head alone. */
+export async function loadHead(source: ModelSource, backend: KernelBackend, options: LoadOptions = {}): Promise<Head> {
+  const { config, graph } = source;
+  const { hiddenSize, vocabSize } = config;
+  const norm = await loadNorm(source, graph.finalNorm, options);
+  const buffers = scratch();
+  const weight: UploadedLinear = await loadLinear(source, graph.head, backend, options);
+  return {
+    byteLength: weight.byteLength,
+    async run(hidden, rows, { taps, out = new Float32Array(rows * vocabSize) } = {}) {
+      const normed = buffers.float32('normed', rows * hiddenSize);
+      norm(hidden, rows, normed);
+      await runLinear(backend, weight, config.layers, graph.head.name, normed, rows, out, taps);
+      return out;
+    },
+    dispose: () => backend.release(weight),
+  };
+}
+
+/**
+ * Loads all weights of a model, one at a time, and returns it ready to run.
+ *
+ * Memory: the backend's weights (4 bytes each for `blockedBackend`) and the embedding table in its stored type.
+ * On failure or abort everything is released again.
+ */
+export async function createModel(source: ModelSource, options: ModelOptions = {}): Promise<TransformerModel> {
+  const { config, graph } = source;
+  const backend = options.backend ?? blockedBackend();
+  const shared = workspace(config);
+  const blocks: Block[] = [];
+  const total = config.layers + 2;
+  const loaded = (done: number) => {
+    options.onProgress?.({ stage: 'load', done, total });
+    throwIfAborted(options.signal, 'createModel');
+  };
+  let embedding: Embedding;
+  let head: Head | undefined;
+  try {
+    embedding = await loadEmbedding(source, options);
+    loaded(1);
+    for (let index = 0; index < config.layers; index++) {
+      blocks.push(await loadBlock(source, index, backend, { ...options, workspace: shared }));
+      loaded(index + 2);
+    }
+    head = await loadHead(source, backend, options);
+    loaded(total);
+  } catch (error) {
+    await release();
+    throw error;
+  }
+
+  async function release(): Promise<void> {
+    for (const block of blocks) block.dispose();
+    head?.dispose();
+    if (options.backend === undefined) await backend.dispose();
+  }
+
+  const runHead = head.run;
+  return {
+    config,
+    graph,
+    backend,
+    byteLength: embedding.byteLength + head.byteLength + blocks.reduce((sum, block) => sum + block.byteLength, 0),
+    embed: embedding.embed,
+    block(index, hidden, context) {
+      const block = blocks[index];
+      if (block === undefined)
+        throw new HalftoneError('RANGE', `there is no block ${index}; the model has ${config.layers}`, {
+          where: 'block',
+        });
+      return block.run(hidden, context);
+    },
+    head: runHead,
+    async forward(tokens, { cache, positions: given, from = 0, taps, signal, out } = {}) {
+      const rows = tokens.length;
+      if (rows < 1 || !Number.isInteger(from) || from < 0 || from >= rows) {
+        throw new HalftoneError('RANGE', `cannot give logits from token ${from} of ${rows}`, {
+          where: 'forward',
+          details: { from, rows },
+        });
+      }
+      checkCache(cache, config);
+      const positions = sequencePositions(
+        given ?? defaultPositions(rows, nextPosition(cache)),
+        rows,
+        config.contextLength,
+      );
+      const hidden = embedding.embed(tokens, positions);
+      for (const block of blocks) await block.run(hidden, { positions, cache, taps, signal });
+      throwIfAborted(signal, 'forward');
+      const logitRows = rows - from;
+      const logits = await runHead(hidden.subarray(from * config.hiddenSize), logitRows, { taps, out });
+      return tensor(logits.subarray(0, logitRows * config.vocabSize), [logitRows, config.vocabSize]);
+    },
+    dispose: release,
+  };
+}
+
+function nextPosition(cache: KvCache | undefined): number {
+  if (cache === undefined || cache.length(0, 0) === 0) return 0;
+  const { positions, length } = cache.view(0, 0);
+  return positions[length - 1] + 1;
+}
+
+function checkCache(cache: KvCache | undefined, { layers, kvHeads, headDim }: ModelConfig): void {
+  if (cache !== undefined && (cache.layers !== layers || cache.kvHeads !== kvHeads || cache.headDim !== headDim)) {
+    throw new HalftoneError(
+      'SHAPE',
+      `the cache is for ${cache.layers} layers of ${cache.kvHeads} heads of ${cache.headDim}, the model has ${layers} of ${kvHeads} of ${headDim}`,
+      { where: 'forward' },
+    );
+  }
+}
+
+function checkTokens(tokens: ArrayLike<number>, vocabSize: number): void {
+  for (let i = 0; i < tokens.length; i++) {
+    const token = tokens[i];
+    if (!Number.isInteger(token) || token < 0 || token >= vocabSize) {
+      throw new HalftoneError('RANGE', `token ${token} at ${i} is not in the vocabulary of ${vocabSize}`, {
+        where: 'embed',
+        details: { index: i, token, vocabSize },
+      });
+    }
+  }
+}

@@ -1,13 +1,25 @@
 export { oracleAvailable } from './available.js';
+export type { OracleOptions } from './child-process.js';
+export { ggmlBlockInfo, ggmlDequantize, ggmlQuantize, ggmlQuantizeRef, type OracleBlockInfo } from './ggml.js';
+export { ORACLE_GGML_TYPES, type OracleBlockType, type OracleGgmlType } from './ggml-type-ids.js';
 export {
-  ggmlBlockInfo,
-  ggmlDequantize,
-  ggmlQuantize,
-  ggmlQuantizeRef,
-  type OracleBlockInfo,
-} from './ggml.js';
-export {
-  ORACLE_GGML_TYPES,
-  type OracleBlockType,
-  type OracleGgmlType,
-} from './ggml-type-ids.js';
+  type GgufListing,
+  ggufListing,
+  LLAMA_FILE_TYPES,
+  type LlamaFileType,
+  type LlamaLogits,
+  type LlamaModelDescription,
+  type LlamaQuantizeOptions,
+  type LlamaRunOptions,
+  type LlamaTokenizeOptions,
+  type LlamaVocabulary,
+  llamaDescribe,
+  llamaDetokenizeAll,
+  llamaLogits,
+  llamaLosses,
+  llamaQuantize,
+  llamaTokenize,
+  llamaTokenizeAll,
+  llamaVocabulary,
+  llamaWindowLogits,
+} from './llama.js';

@@ -216,6 +216,9 @@ describe('rotary scaling', () => {
     };
     expect(scaling).toMatchObject({ rope_type: 'factors' });
     expect(scaling.factors).toEqual([...llama3RopeFactors(other.rope_scaling, 500_000, 64)]);
+    const again = await ggufAsHuggingFace(ggufOf({ ...config, rope_scaling: scaling }).checkpoint);
+    expect(again.configJson.rope_scaling).toEqual(scaling);
+    expect(() => ggufOf({ ...config, rope_scaling: { rope_type: 'factors', factors: [1] } })).toThrow(/32 positive/);
   });
 
   it.each([

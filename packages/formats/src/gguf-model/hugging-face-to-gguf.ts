@@ -136,7 +136,7 @@ function planTensors(
   const planned: GgufTensorPlan[] = [];
   const used = new Set<string>();
   for (const named of expandRoles(architecture, sizes.blocks)) {
-    const hfName = findTensor(named, tensors, architecture === 'gpt2');
+    const hfName = findTensor(named, tensors);
     const isHead = named.role.gguf === 'output.weight';
     if (hfName === undefined) {
       if (named.role.required || (isHead && !tiedHead)) throw missingTensor(fillBlock(named.role.hf, named.block));
@@ -158,11 +158,11 @@ function planTensors(
   return planned;
 }
 
-function findTensor({ role, block }: NamedRole, tensors: HuggingFaceModel['tensors'], bareNames: boolean) {
+/** The name in the checkpoint, which may lack the whole model's prefix. */
+function findTensor({ role, block }: NamedRole, tensors: HuggingFaceModel['tensors']): string | undefined {
   const name = fillBlock(role.hf, block);
-  if (tensors.has(name)) return name;
-  const bare = name.replace(/^transformer\./, '');
-  return bareNames && tensors.has(bare) ? bare : undefined;
+  const bare = name.replace(/^(transformer|model)\./, '');
+  return [name, bare].find((candidate) => tensors.has(candidate));
 }
 
 function planTensor(
@@ -198,15 +198,10 @@ function planTensor(
 }
 
 function extraTensors({ ropeScaling, ropeTheta, sizes }: ModelDescription): GgufExtraTensor[] {
-  if (ropeScaling?.type !== 'llama3') return [];
-  const scaling = {
-    factor: ropeScaling.factor,
-    low_freq_factor: ropeScaling.lowFrequencyFactor,
-    high_freq_factor: ropeScaling.highFrequencyFactor,
-    original_max_position_embeddings: ropeScaling.originalContext,
-  };
-  const values = llama3RopeFactors(scaling, ropeTheta, sizes.headDim);
-  return [{ ggufName: 'rope_freqs.weight', shape: [values.length], values }];
+  const tensor = (values: Float32Array) => [{ ggufName: 'rope_freqs.weight', shape: [values.length], values }];
+  if (ropeScaling?.type === 'llama3') return tensor(llama3RopeFactors(ropeScaling, ropeTheta, sizes.headDim));
+  if (ropeScaling?.type === 'factors') return tensor(Float32Array.from(ropeScaling.factors));
+  return [];
 }
 
 function missingTensor(name: string): HalftoneError {

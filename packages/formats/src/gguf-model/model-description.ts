@@ -1,5 +1,6 @@
 import { HalftoneError } from '@halftone/tensor';
 import { GGUF_ARCHITECTURE_OF_MODEL_TYPE, type GgufArchitecture, type ModelSizes } from './architectures.js';
+import type { Llama3RopeScaling } from './rope-factors.js';
 
 const WHERE = 'gguf-model';
 
@@ -13,13 +14,8 @@ export type RopeScaling =
       readonly betaFast?: number;
       readonly betaSlow?: number;
     }
-  | {
-      readonly type: 'llama3';
-      readonly factor: number;
-      readonly lowFrequencyFactor: number;
-      readonly highFrequencyFactor: number;
-      readonly originalContext: number;
-    };
+  | ({ readonly type: 'llama3' } & Llama3RopeScaling)
+  | { readonly type: 'factors'; readonly factors: readonly number[] };
 
 /** What a model's configuration says, in neither Hugging Face's nor GGUF's words. */
 export interface ModelDescription {
@@ -102,6 +98,7 @@ function describeLlamaLike(config: Json, architecture: 'llama' | 'qwen2' | 'qwen
   const ropeScaling = readRopeScaling(
     (config.rope_scaling ?? config.rope_parameters) as Json | null | undefined,
     architecture,
+    headDim,
   );
   return {
     architecture,
@@ -139,7 +136,11 @@ function usesSlidingWindow(config: Json, blocks: number): boolean {
   return fullLayers === 0;
 }
 
-function readRopeScaling(scaling: Json | null | undefined, architecture: string): RopeScaling | undefined {
+function readRopeScaling(
+  scaling: Json | null | undefined,
+  architecture: string,
+  headDim: number,
+): RopeScaling | undefined {
   const type = scaling?.rope_type ?? scaling?.type ?? 'default';
   if (!scaling || type === 'default') return undefined;
   const optional = (key: string) => (typeof scaling[key] === 'number' ? positive(scaling, key) : undefined);
@@ -158,10 +159,13 @@ function readRopeScaling(scaling: Json | null | undefined, architecture: string)
     return {
       type: 'llama3',
       factor: required('factor'),
-      lowFrequencyFactor: required('low_freq_factor'),
-      highFrequencyFactor: required('high_freq_factor'),
-      originalContext: required('original_max_position_embeddings'),
+      low_freq_factor: required('low_freq_factor'),
+      high_freq_factor: required('high_freq_factor'),
+      original_max_position_embeddings: required('original_max_position_embeddings'),
     };
+  }
+  if (type === 'factors' && architecture === 'llama') {
+    return { type: 'factors', factors: ropeFactors(scaling.factors, headDim) };
   }
   throw new HalftoneError(
     'UNSUPPORTED',
@@ -171,6 +175,16 @@ function readRopeScaling(scaling: Json | null | undefined, architecture: string)
       details: { type, architecture },
     },
   );
+}
+
+function ropeFactors(factors: unknown, headDim: number): number[] {
+  const valid =
+    Array.isArray(factors) && factors.every((factor) => typeof factor === 'number' && factor > 0 && factor < 1e9);
+  if (valid && factors.length === headDim / 2) return factors;
+  throw new HalftoneError('FORMAT', `config.json: rope_scaling.factors must be ${headDim / 2} positive numbers`, {
+    where: WHERE,
+    details: { headDim },
+  });
 }
 
 function requireActivation(activation: unknown, allowed: readonly string[]): void {

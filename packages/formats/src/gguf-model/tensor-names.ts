@@ -8,7 +8,7 @@ export interface NamedRole {
 
 /**
  * GGUF name of a Hugging Face tensor, or undefined when the architecture has no such tensor.
- * GPT-2 names are accepted with and without `transformer.`. Source: gguf-py, tensor_mapping.py.
+ * Names are accepted with and without the whole model's prefix (`model.`, `transformer.`). Source: gguf-py, tensor_mapping.py.
  */
 export function ggufTensorName(architecture: GgufArchitecture, hfName: string): string | undefined {
   const found = findRole(architecture, hfName, 'hf');
@@ -46,7 +46,8 @@ export function fillBlock(template: string, block: number | undefined): string {
 function findRole(architecture: GgufArchitecture, name: string, side: 'gguf' | 'hf'): NamedRole | undefined {
   const match = /^(.*?\.)(\d+)(\..*)$/.exec(name);
   const template = match ? `${match[1]}{}${match[3]}` : name;
-  const candidates = side === 'hf' && architecture === 'gpt2' ? [template, `transformer.${template}`] : [template];
+  const prefix = architecture === 'gpt2' ? 'transformer.' : 'model.';
+  const candidates = side === 'hf' ? [template, prefix + template] : [template];
   if (!match && name.includes('{}')) return undefined;
   const role = tensorRoles(architecture).find((candidate) => candidates.includes(candidate[side]));
   if (!role) return undefined;

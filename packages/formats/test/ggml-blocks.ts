@@ -41,7 +41,10 @@ export function randomBlocks(type: GgmlType, rows: number, columns: number, seed
   return { kind: 'packed', dtype: type, shape: [rows, columns], bytes };
 }
 
-/** The bits of float32 values, for comparisons that see the sign of zero. */
-export function bitsOf(values: Float32Array): Uint32Array {
-  return new Uint32Array(values.buffer, values.byteOffset, values.length);
+/** Index of the first value whose bits differ (the sign of zero counts), or -1. Throws when the lengths do. */
+export function firstDifference(actual: Float32Array, expected: Float32Array): number {
+  if (actual.length !== expected.length) throw new Error(`${actual.length} values, expected ${expected.length}`);
+  const bits = (values: Float32Array): Uint32Array => new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const expectedBits = bits(expected);
+  return bits(actual).findIndex((word, i) => word !== expectedBits[i]);
 }

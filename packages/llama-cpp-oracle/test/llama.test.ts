@@ -1,9 +1,10 @@
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isHalftoneError } from '@halftone/tensor';
 import { afterAll, describe, expect, it } from 'vitest';
 import {
+  ggmlQuantize,
   ggufListing,
   llamaDescribe,
   llamaDetokenizeAll,
@@ -111,6 +112,23 @@ describe.skipIf(!oracleAvailable())(title, () => {
     const [close] = await llamaLosses(out, [tokens]);
     expect(close.length).toBe(exact.length);
     expect(close).not.toEqual(exact);
+  });
+
+  it('quantizes a tensor to the bytes of the block encoder with the same importances', async () => {
+    const name = 'blk.1.ffn_down.weight';
+    const importances = Float32Array.from({ length: MODEL.hidden }, (_, i) => 1 + (i % 5) * 20);
+    const out = join(folder, 'q4_k_weighted.gguf');
+    await llamaQuantize(path, out, 'Q4_K_S', { pure: true, imatrix: new Map([[name, importances]]) });
+    const bytesOf = async (file: string): Promise<Uint8Array> => {
+      const { dataOffset, tensors } = await ggufListing(file);
+      const tensor = tensors.find((candidate) => candidate.name === name)!;
+      const start = dataOffset + tensor.offset;
+      return new Uint8Array(readFileSync(file).subarray(start, start + tensor.byteLength));
+    };
+    const values = new Float32Array((await bytesOf(path)).buffer);
+    const actual = await bytesOf(out);
+    expect(actual).toEqual(ggmlQuantize('Q4_K', values, MODEL.embedding, MODEL.hidden, importances));
+    expect(actual).not.toEqual(ggmlQuantize('Q4_K', values, MODEL.embedding, MODEL.hidden));
   });
 
   it('reports refused files, crashes, bad tokens and lack of time as typed errors', async () => {

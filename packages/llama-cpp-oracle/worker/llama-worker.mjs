@@ -333,5 +333,3 @@ try {
   response = { error: String(error?.message ?? error) };
 }
 writeFileSync(join(folder, 'response.json'), JSON.stringify(response));
-// Leaving by exit() would run the libraries' own teardown, which may abort; the answer is already on disk.
-process.kill(process.pid, 'SIGKILL');

@@ -1,1 +1,1 @@
-export {};
+export { type FileOutputOptions, outputFile, outputFolder } from './file-output.js';

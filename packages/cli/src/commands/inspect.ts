@@ -1,0 +1,148 @@
+import { checkpointBytes } from '@halftone/eval';
+import { openCheckpointPath } from '@halftone/formats/node';
+import { isHalftoneError } from '@halftone/tensor';
+import type { ModelSource } from '@halftone/transformer';
+import type { Command } from 'commander';
+import type { CommandContext } from '../context.js';
+import { modelLocation, openModelArgument } from '../model-argument.js';
+import { addCommonOptions } from '../options.js';
+import { formatBytes, formatCount } from '../terminal/format.js';
+import { renderFacts, renderTable } from '../terminal/table.js';
+
+interface InspectOptions {
+  readonly tensors?: boolean;
+}
+
+export function addInspectCommand(program: Command, context: CommandContext): void {
+  const command = program
+    .command('inspect')
+    .summary('show what a model file holds, without reading its weights')
+    .description('Architecture, tokenizer, storage types, bytes and bits per weight of a model. Reads headers only.')
+    .argument('<model>', 'the model to look into')
+    .option('--tensors', 'list every tensor')
+    .addHelpText('after', INSPECT_HELP)
+    .action((model: string, options: InspectOptions) => inspectAction(model, options, context));
+  addCommonOptions(command);
+}
+
+const INSPECT_HELP = `
+Examples:
+  halftone inspect wren
+  halftone inspect model.gguf --tensors
+  halftone inspect https://example.com/model.gguf --json`;
+
+async function inspectAction(model: string, options: InspectOptions, context: CommandContext): Promise<void> {
+  const { source, checkpoint, problem } = await openAnything(model);
+  try {
+    const account = checkpointBytes(checkpoint);
+    const description = source && describeModel(source);
+    if (context.json) {
+      context.printJson({
+        model,
+        format: checkpoint.format,
+        bytes: account.fileBytes,
+        elements: account.elements,
+        bitsPerWeight: account.bitsPerWeight,
+        byType: account.byType,
+        ...(description ? { description } : { problem }),
+        metadata: Object.fromEntries(shortMetadata(checkpoint.metadata)),
+        tensors: account.tensors.map((tensor) => ({ ...tensor, shape: checkpoint.tensors.get(tensor.name)?.shape })),
+      });
+      return;
+    }
+    const facts: [string, string][] = [
+      ['model', model],
+      ['format', checkpoint.format],
+      ['size', `${formatBytes(account.fileBytes)} in files, ${formatBytes(account.bytes)} of weights`],
+      [
+        'weights',
+        `${formatCount(account.elements)} in ${formatCount(account.tensors.length)} tensors, ${account.bitsPerWeight.toFixed(3)} bits each`,
+      ],
+      ...Object.entries(description ?? { 'not runnable': problem as string }).map(
+        ([name, value]) => [name, String(value)] as [string, string],
+      ),
+    ];
+    context.print(renderFacts(facts));
+    const types = Object.entries(account.byType).sort(([, a], [, b]) => b.bytes - a.bytes);
+    context.print(
+      `\n${renderTable(
+        [
+          { title: 'type' },
+          { title: 'tensors', align: 'right' },
+          { title: 'weights', align: 'right' },
+          { title: 'bytes', align: 'right' },
+          { title: 'bits each', align: 'right' },
+        ],
+        types.map(([type, { tensors, elements, bytes }]) => [
+          type,
+          tensors,
+          formatCount(elements),
+          formatBytes(bytes),
+          ((8 * bytes) / elements).toFixed(3),
+        ]),
+      )}`,
+    );
+    if (options.tensors) {
+      context.print(
+        `\n${renderTable(
+          [
+            { title: 'tensor' },
+            { title: 'type' },
+            { title: 'shape', align: 'right' },
+            { title: 'bytes', align: 'right' },
+          ],
+          account.tensors.map(({ name, dtype, bytes }) => [
+            name,
+            dtype,
+            checkpoint.tensors.get(name)?.shape.join(' x ') || 'scalar',
+            formatCount(bytes),
+          ]),
+        )}`,
+      );
+    }
+  } finally {
+    await (source ?? checkpoint).close();
+  }
+}
+
+/** Opens a model, or at least its tensors when it is not a model that can be run. */
+async function openAnything(model: string) {
+  try {
+    const source = await openModelArgument(model);
+    return { source, checkpoint: source.checkpoint };
+  } catch (error) {
+    if (!isHalftoneError(error) || (error.code !== 'UNSUPPORTED' && error.code !== 'FORMAT')) throw error;
+    // A damaged file fails here again, with its own message.
+    const checkpoint = await openCheckpointPath(modelLocation(model)).catch(() => {
+      throw error;
+    });
+    return { checkpoint, problem: error.message };
+  }
+}
+
+function describeModel({ config, graph, tokenizer }: ModelSource): Record<string, string | number> {
+  return {
+    architecture: config.architecture,
+    layers: config.layers,
+    'hidden size': config.hiddenSize,
+    'feed-forward size': config.intermediateSize,
+    heads: `${config.heads} query, ${config.kvHeads} key/value, ${config.headDim} wide`,
+    context: `${formatCount(config.contextLength)} tokens`,
+    vocabulary: `${formatCount(config.vocabSize)} tokens, head ${graph.tiedHead ? 'tied to' : 'apart from'} the embedding`,
+    tokenizer: tokenizer ? tokenizerKind(tokenizer.tokenizerJson) : 'none',
+    'chat template': tokenizer?.tokenizerConfig?.chat_template ? 'yes' : 'no',
+  };
+}
+
+function tokenizerKind(tokenizerJson: object): string {
+  const { type } = ((tokenizerJson as { model?: { type?: string } }).model ?? {}) as { type?: string };
+  return type ?? 'unknown';
+}
+
+/** Metadata without the long arrays (vocabularies). */
+function* shortMetadata(metadata: ReadonlyMap<string, unknown>): Generator<[string, unknown]> {
+  for (const [key, value] of metadata) {
+    const length = typeof value === 'object' && value !== null ? (value as ArrayLike<unknown>).length : 0;
+    yield [key, length > 64 ? `(${length} values)` : value];
+  }
+}

@@ -1,0 +1,169 @@
+import { readFile } from 'node:fs/promises';
+import {
+  type Comparison,
+  checkpointBytes,
+  compareMany,
+  type PerplexityResult,
+  PROTOCOLS,
+  type Protocol,
+  perplexity,
+  transformerLogits,
+} from '@halftone/eval';
+import { HalftoneError } from '@halftone/tensor';
+import {
+  blockedBackend,
+  createModel,
+  loadTokenizer,
+  type ModelSource,
+  type TokenizerFiles,
+} from '@halftone/transformer';
+import type { CommandContext } from './context.js';
+
+/** The figures of one model in an evaluation, in the words of the `--json` output. */
+export interface EvaluationResult {
+  readonly model: string;
+  readonly protocol: PerplexityResult['protocol'];
+  readonly windows: number;
+  readonly scoredTokens: number;
+  readonly meanNll: number;
+  readonly perplexity: number;
+  readonly perplexityStandardError: number;
+  /** Of the whole evaluation, baseline and other candidates included. */
+  readonly seconds: number;
+  /** Tokens run through this model in that time. */
+  readonly tokensPerSecond: number;
+  readonly bytes: number;
+  readonly bitsPerWeight: number;
+  readonly baseline?: { readonly meanNll: number; readonly perplexity: number };
+  readonly kl?: Pick<Comparison['kl'], 'mean' | 'standardError' | 'p50' | 'p99' | 'max'>;
+  readonly sameTop1?: number;
+  readonly sameTop1StandardError?: number;
+}
+
+export interface EvaluationRequest {
+  readonly candidates: readonly { readonly name: string; readonly source: ModelSource }[];
+  readonly baseline?: { readonly name: string; readonly source: ModelSource };
+  readonly text: string;
+  readonly protocol: Protocol;
+  readonly maxWindows?: number;
+}
+
+/** Judges models on one text, in lockstep with the baseline where there is one. Closes nothing. */
+export async function evaluate(request: EvaluationRequest, context: CommandContext): Promise<EvaluationResult[]> {
+  const { candidates, baseline, protocol } = request;
+  const sources = [...(baseline ? [baseline] : []), ...candidates];
+  const tokens = await sharedTokens(sources, request.text);
+  const backend = blockedBackend();
+  try {
+    const models = [];
+    for (const { source } of sources) {
+      models.push(transformerLogits(await createModel(source, { backend }), { addsBos: addsBos(source) }));
+    }
+    const options = {
+      maxWindows: request.maxWindows,
+      signal: context.signal,
+      onProgress: context.progress.report,
+    };
+    const start = performance.now();
+    const results: (PerplexityResult | Comparison)[] = baseline
+      ? await compareMany(models[0], models.slice(1), tokens, protocol, options)
+      : await Promise.all(models.map((model) => perplexity(model, tokens, protocol, options)));
+    const seconds = (performance.now() - start) / 1000;
+    context.progress.stop();
+    return results.map((result, index) =>
+      toEvaluation(candidates[index].name, candidates[index].source, result, seconds),
+    );
+  } finally {
+    await backend.dispose();
+  }
+}
+
+/** Perplexities and divergences only compare when all models read the same tokens. */
+async function sharedTokens(
+  sources: readonly { readonly name: string; readonly source: ModelSource }[],
+  text: string,
+): Promise<Int32Array> {
+  let first: { name: string; tokens: Int32Array } | undefined;
+  for (const { name, source } of sources) {
+    if (!source.tokenizer) {
+      throw new HalftoneError('FORMAT', `${name} has no tokenizer; put its tokenizer.json beside the weights`, {
+        where: 'eval',
+      });
+    }
+    const tokens = loadTokenizer(source.tokenizer).encode(text, { addSpecialTokens: false });
+    if (first && !sameTokens(first.tokens, tokens)) {
+      throw new HalftoneError(
+        'UNSUPPORTED',
+        `${name} and ${first.name} split the text into different tokens; only models with one tokenizer can be compared`,
+        { where: 'eval' },
+      );
+    }
+    first ??= { name, tokens };
+  }
+  return (first as { tokens: Int32Array }).tokens;
+}
+
+/** Whether the model's tokenizer puts BOS before a text. */
+function addsBos(source: ModelSource): boolean {
+  const [first] = loadTokenizer(source.tokenizer as TokenizerFiles).encode('a');
+  return first !== undefined && source.config.bosTokens.includes(first);
+}
+
+function sameTokens(a: Int32Array, b: Int32Array): boolean {
+  return a.length === b.length && a.every((token, index) => token === b[index]);
+}
+
+function toEvaluation(
+  model: string,
+  source: ModelSource,
+  result: PerplexityResult | Comparison,
+  seconds: number,
+): EvaluationResult {
+  const account = checkpointBytes(source.checkpoint);
+  return {
+    model,
+    protocol: result.protocol,
+    windows: result.windows,
+    scoredTokens: result.scoredTokens,
+    meanNll: result.meanNll,
+    perplexity: result.perplexity,
+    perplexityStandardError: result.standardError,
+    seconds,
+    tokensPerSecond: (result.windows * result.protocol.window) / seconds,
+    bytes: account.fileBytes,
+    bitsPerWeight: account.bitsPerWeight,
+    ...('kl' in result ? comparisonFields(result) : {}),
+  };
+}
+
+function comparisonFields({ baseline, kl, sameTop1, sameTop1StandardError }: Comparison) {
+  const { mean, standardError, p50, p99, max } = kl;
+  return {
+    baseline: { meanNll: baseline.meanNll, perplexity: baseline.perplexity },
+    kl: { mean, standardError, p50, p99, max },
+    sameTop1,
+    sameTop1StandardError,
+  };
+}
+
+/** A preset by name, with its window replaced where the caller asks for another. */
+export function chooseProtocol(name: string, window: number | undefined): Protocol {
+  if (!Object.hasOwn(PROTOCOLS, name)) {
+    throw new HalftoneError('RANGE', `no protocol '${name}'; choose one of ${Object.keys(PROTOCOLS).join(', ')}`, {
+      where: 'eval',
+    });
+  }
+  const preset: Protocol = PROTOCOLS[name as keyof typeof PROTOCOLS];
+  return window === undefined ? preset : { ...preset, window };
+}
+
+export async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new HalftoneError('IO', `cannot read the text '${path}': ${(cause as Error).message}`, {
+      where: 'eval',
+      cause,
+    });
+  }
+}

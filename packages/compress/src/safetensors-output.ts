@@ -1,0 +1,70 @@
+import { safetensorsLayout } from '@halftone/formats';
+import { type DType, HalftoneError, isGgmlType, type LazyTensor } from '@halftone/tensor';
+import type { ModelSource } from '@halftone/transformer';
+import { type OutputFormat, type OutputPlan, type PlannedBytes, recipeModel } from './plan.js';
+import type { Recipe } from './recipe.js';
+import { tensorPlaces } from './roles.js';
+
+/** A folder in the Hugging Face layout: `model.safetensors` with float weights, `config.json`, tokenizer files. */
+export const safetensorsOutput: OutputFormat = { name: 'safetensors', plan };
+
+const TORCH_DTYPES: Partial<Record<DType, string>> = { f32: 'float32', f16: 'float16', bf16: 'bfloat16' };
+
+function plan(source: ModelSource, recipe: Recipe): OutputPlan {
+  const places = tensorPlaces(source.graph);
+  const facts = recipeModel(source);
+  const tensors = [...source.checkpoint.tensors.values()].map((tensor: LazyTensor) => {
+    const place = places.get(tensor.name) ?? { role: 'other' };
+    const treatment = recipe.treat({ name: tensor.name, shape: tensor.shape, model: facts, ...place });
+    requireFloat(tensor.name, treatment.storage, recipe);
+    return { name: tensor.name, sourceName: tensor.name, source: tensor, place, treatment };
+  });
+  const layout = safetensorsLayout(
+    tensors.map(({ name, source, treatment }) => ({ name, dtype: treatment.storage, shape: source.shape })),
+  );
+  const placement = new Map(layout.tensors.map((tensor) => [tensor.name, tensor]));
+  const side = sideFiles(source, recipe);
+  const files = [{ name: 'model.safetensors', byteLength: layout.byteLength }];
+  const fixed: PlannedBytes[] = [{ file: 0, offset: 0, bytes: layout.header }];
+  for (const [name, bytes] of side) {
+    fixed.push({ file: files.length, offset: 0, bytes });
+    files.push({ name, byteLength: bytes.byteLength });
+  }
+  return {
+    format: 'safetensors',
+    files,
+    fixed,
+    tensors: tensors.map((tensor) => {
+      const { offset, byteLength } = placement.get(tensor.name) as { offset: number; byteLength: number };
+      return { ...tensor, file: 0, offset, byteLength };
+    }),
+  };
+}
+
+function requireFloat(name: string, storage: string, recipe: Recipe): void {
+  if (!isGgmlType(storage)) return;
+  throw new HalftoneError(
+    'UNSUPPORTED',
+    `recipe ${recipe.name} stores ${name} as ${storage}, which safetensors cannot hold; write a .gguf file, or use F32, F16 or BF16`,
+    { where: 'safetensors', details: { tensor: name, storage } },
+  );
+}
+
+function sideFiles(source: ModelSource, recipe: Recipe): [string, Uint8Array][] {
+  const { configJson, tokenizer, config } = source;
+  const storage = recipe.treat({
+    name: source.graph.embedding,
+    shape: [config.vocabSize, config.hiddenSize],
+    model: recipeModel(source),
+    role: 'token-embedding',
+  }).storage;
+  const dtype = TORCH_DTYPES[storage as DType];
+  const files: [string, object | undefined][] = [
+    ['config.json', dtype ? { ...configJson, torch_dtype: dtype } : configJson],
+    ['tokenizer.json', tokenizer?.tokenizerJson],
+    ['tokenizer_config.json', tokenizer?.tokenizerConfig],
+  ];
+  return files
+    .filter((file): file is [string, object] => file[1] !== undefined)
+    .map(([name, json]) => [name, new TextEncoder().encode(`${JSON.stringify(json, null, 2)}\n`)]);
+}

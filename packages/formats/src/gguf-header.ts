@@ -1,10 +1,6 @@
 import {
   type ByteSource,
-  DTYPES,
-  elementCount,
-  GGML_TYPES,
   HalftoneError,
-  isGgmlType,
   type MetadataValue,
   type ReadOptions,
   type Shape,
@@ -23,6 +19,7 @@ import {
   storageTypeOf,
 } from './gguf-types.js';
 import { type ByteCursor, byteCursor } from './internal/byte-cursor.js';
+import { alignUp, ggmlTensorBytes } from './internal/tensor-size.js';
 import { decodeUtf8 } from './internal/utf8.js';
 
 /** Largest header that is read: vocabularies take tens of megabytes, a gigabyte is damage. */
@@ -109,10 +106,6 @@ export async function readGgufHeader(source: ByteSource, options?: ReadOptions):
   return { version, alignment, metadata, tensors, dataOffset };
 }
 
-export function alignUp(position: number, alignment: number): number {
-  return Math.ceil(position / alignment) * alignment;
-}
-
 function readAlignment(metadata: ReadonlyMap<string, GgufValue>): number {
   const entry = metadata.get('general.alignment');
   if (entry === undefined) return GGUF_DEFAULT_ALIGNMENT;
@@ -148,7 +141,7 @@ async function readTensorInfo(cursor: ByteCursor, index: number, expectedOffset:
   if (!shape.every((dimension) => Number.isSafeInteger(dimension) && dimension > 0)) {
     fail(`${name}: shape [${shape}] has a dimension that is not from 1 to 2^53 - 1`, { name, shape });
   }
-  const byteLength = tensorBytes(name, dtype, shape);
+  const byteLength = ggmlTensorBytes(name, dtype, shape);
   if (offset !== BigInt(expectedOffset)) {
     fail(`${name}: data offset ${offset}, expected ${expectedOffset} (tensors lie one after the other); the file is damaged`, {
       name,
@@ -157,27 +150,6 @@ async function readTensorInfo(cursor: ByteCursor, index: number, expectedOffset:
     });
   }
   return { name, dtype, shape, offset: expectedOffset, byteLength };
-}
-
-/** Bytes of a tensor. Throws `SHAPE` when rows are not whole blocks or the size exceeds 2^53 - 1. */
-export function tensorBytes(name: string, dtype: StorageType, shape: Shape): number {
-  const count = elementCount(shape, `gguf: ${name}`);
-  const columns = shape[shape.length - 1] ?? 1;
-  const { blockSize, blockBytes } = isGgmlType(dtype) ? GGML_TYPES[dtype] : { blockSize: 1, blockBytes: DTYPES[dtype].bits / 8 };
-  if (columns % blockSize !== 0) {
-    throw new HalftoneError('SHAPE', `${name}: rows of ${columns} elements are not whole ${dtype} blocks of ${blockSize}`, {
-      where: 'gguf',
-      details: { name, dtype, shape, blockSize },
-    });
-  }
-  const bytes = (count / blockSize) * blockBytes;
-  if (!Number.isSafeInteger(bytes)) {
-    throw new HalftoneError('SHAPE', `${name}: shape [${shape}] takes more than 2^53 - 1 bytes`, {
-      where: 'gguf',
-      details: { name, shape },
-    });
-  }
-  return bytes;
 }
 
 async function readValue(cursor: ByteCursor, key: string): Promise<GgufValue> {

@@ -1,8 +1,8 @@
 import { type Checkpoint, HalftoneError, type LazyTensor, type TensorEntry } from '@halftone/tensor';
 import type { GgufCheckpoint } from './gguf.js';
-import { tensorBytes } from './gguf-header.js';
 import type { GgufMetadataEntry, GgufValue } from './gguf-types.js';
 import { type GgufLayoutOptions, ggufLayout } from './gguf-writer.js';
+import { ggmlTensorBytes } from './internal/tensor-size.js';
 import { type FilePlan, type SinkFactory, type WriteDataOptions, writeFileSet } from './tensor-writer.js';
 
 const SPLIT_NAME = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
@@ -79,7 +79,7 @@ export function planGgufSplits(entries: readonly TensorEntry[], options: GgufSpl
   const groups: TensorEntry[][] = [[]];
   let room = maxSplitBytes;
   for (const entry of entries) {
-    const size = tensorBytes(entry.name, entry.dtype, entry.shape);
+    const size = ggmlTensorBytes(entry.name, entry.dtype, entry.shape);
     if (size > room && (groups.at(-1) as TensorEntry[]).length > 0) {
       groups.push([]);
       room = maxSplitBytes;

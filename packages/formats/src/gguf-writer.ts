@@ -1,5 +1,4 @@
 import { type ByteSink, HalftoneError, type TensorEntry } from '@halftone/tensor';
-import { alignUp, tensorBytes } from './gguf-header.js';
 import {
   GGUF_DEFAULT_ALIGNMENT,
   GGUF_MAX_DIMENSIONS,
@@ -10,6 +9,7 @@ import {
 } from './gguf-types.js';
 import { byteBuilder } from './internal/byte-builder.js';
 import { writeGgufEntry } from './internal/gguf-value.js';
+import { alignUp, ggmlTensorBytes } from './internal/tensor-size.js';
 import { type FileLayout, type TensorPlacement, type TensorWriter, tensorWriter, type WriteDataOptions, writeAll } from './tensor-writer.js';
 
 const LARGEST_ALIGNMENT = 1 << 20;
@@ -68,7 +68,7 @@ export function ggufLayout(
     if (dimensions.length > GGUF_MAX_DIMENSIONS || dimensions.includes(0)) {
       fail('SHAPE', `${name}: shape [${shape}] cannot be stored, GGUF takes 1 to 4 dimensions above 0; reshape it`, { name, shape });
     }
-    const byteLength = tensorBytes(name, dtype, dimensions);
+    const byteLength = ggmlTensorBytes(name, dtype, dimensions);
     builder.string(nameBytes);
     builder.u32(dimensions.length);
     for (const dimension of [...dimensions].reverse()) builder.u64(dimension);

@@ -1,8 +1,12 @@
-import { DTYPES, type DType, elementCount, HalftoneError, type Shape } from '@halftone/tensor';
+import { DTYPES, type DType, HalftoneError, type Shape } from '@halftone/tensor';
 import { type JsonValue, parseJson } from './internal/json.js';
+import { tensorElements } from './internal/tensor-size.js';
 
 /** The format's own limit for the JSON header, in bytes. */
 export const SAFETENSORS_MAX_HEADER_BYTES = 100_000_000;
+
+/** Frameworks stop at 64. */
+const MAX_DIMENSIONS = 64;
 
 /** Element types by their name in the file. */
 export const SAFETENSORS_DTYPES: Readonly<Record<string, DType>> = {
@@ -110,6 +114,7 @@ function readTensorInfo(name: string, value: JsonValue, dataBytes: number): Safe
   const dtype = SAFETENSORS_DTYPES[fileType] as DType;
   const shape = wholeNumbers(value.get('shape'));
   if (shape === undefined) fail(`${name}: shape is not a list of whole numbers from 0 up`, { name });
+  if (shape.length > MAX_DIMENSIONS) fail(`${name}: ${shape.length} dimensions, at most ${MAX_DIMENSIONS} are read`, { name });
   const offsets = wholeNumbers(value.get('data_offsets'));
   if (offsets?.length !== 2) fail(`${name}: data_offsets is not a pair of whole numbers`, { name });
   const [begin, end] = offsets as [number, number];
@@ -121,7 +126,7 @@ function readTensorInfo(name: string, value: JsonValue, dataBytes: number): Safe
       dataBytes,
     });
   }
-  const bits = elementCount(shape, 'safetensors') * DTYPES[dtype].bits;
+  const bits = tensorElements(name, shape, 'safetensors') * DTYPES[dtype].bits;
   if (bits % 8 !== 0) fail(`${name}: ${fileType} of shape [${shape}] is not a whole number of bytes`, { name, shape });
   if (bits / 8 !== end - begin) {
     fail(`${name}: ${fileType} of shape [${shape}] needs ${bits / 8} bytes, data_offsets give ${end - begin}`, {

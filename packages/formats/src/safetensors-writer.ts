@@ -2,11 +2,11 @@ import {
   type ByteSink,
   DTYPES,
   type DType,
-  elementCount,
   HalftoneError,
   isGgmlType,
   type TensorEntry,
 } from '@halftone/tensor';
+import { tensorElements } from './internal/tensor-size.js';
 import { SAFETENSORS_DTYPES, SAFETENSORS_MAX_HEADER_BYTES } from './safetensors-header.js';
 import { type FileLayout, type TensorPlacement, type TensorWriter, tensorWriter, type WriteDataOptions, writeAll } from './tensor-writer.js';
 
@@ -100,7 +100,7 @@ function measure({ name, dtype, shape }: TensorEntry): { fileType: string; bits:
     fail('UNSUPPORTED', `${name}: safetensors has no ${dtype}; write GGUF, or keep its codes in a u8 tensor`, { name, dtype });
   }
   const { bits } = DTYPES[dtype];
-  const totalBits = elementCount(shape, 'safetensors') * bits;
+  const totalBits = tensorElements(name, shape, 'safetensors') * bits;
   const rowBits = (shape[shape.length - 1] ?? 1) * bits;
   if (totalBits % 8 !== 0 || (totalBits > 0 && rowBits % 8 !== 0)) {
     fail('SHAPE', `${name}: rows of ${rowBits} bits are not whole bytes; pad the last axis of this ${dtype} tensor`, { name, dtype, shape });

@@ -1,12 +1,17 @@
-import { BFLOAT16, decodeFloat, floatEncoder } from './float-format.js';
+import { floatEncoder, floatFormatOf } from './float-format.js';
 
 /** The value of a bfloat16 bit pattern. */
-export function bfloat16ToNumber(bits: number): number {
-  return decodeFloat(bits, BFLOAT16);
-}
+export const bfloat16ToNumber: (bits: number) => number = /* @__PURE__ */ (() => {
+  const value = new Float32Array(1);
+  const word = new Uint32Array(value.buffer);
+  return (bits: number) => {
+    word[0] = bits << 16;
+    return value[0] as number;
+  };
+})();
 
 /** Bits of the nearest bfloat16, ties to even; beyond 3.396e38 infinity. NaN becomes 0x7FC0. */
-export const numberToBfloat16: (value: number) => number = /* @__PURE__ */ floatEncoder(BFLOAT16, 'ieee');
+export const numberToBfloat16: (value: number) => number = /* @__PURE__ */ floatEncoder(floatFormatOf('bf16'), 'ieee');
 
 /** The nearest number that bfloat16 can hold. */
 export function roundToBfloat16(value: number): number {

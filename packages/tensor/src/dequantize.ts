@@ -1,12 +1,12 @@
-import { unpackCodes } from './codes.js';
-import { decode } from './decode.js';
+import { type CodeArray, unpackCodes } from './codes.js';
+import { decode, setNumbers } from './decode.js';
 import type { DType } from './dtype.js';
-import { HalftoneError } from './error.js';
-import { decodeFloat, floatFormatOf } from './float-format.js';
-import type { ParameterTensor, QuantizedTensor } from './quantized.js';
-import { elementCount, rowMajorStride } from './shape.js';
+import { expectCount, fail } from './error.js';
+import { decodeFloat, floatFormat } from './float-format.js';
+import type { QuantizedTensor } from './quantized.js';
+import { codesShape, groupSize, parameterShape } from './quantized-shape.js';
+import { columnCount, elementCount, rowMajorStride } from './shape.js';
 import type { PackedTensor, Tensor } from './types.js';
-import { parameterShape, validateQuantized } from './validate-quantized.js';
 import { contiguousData } from './view.js';
 
 /**
@@ -20,10 +20,8 @@ export function toFloat32(source: Tensor | PackedTensor<DType> | QuantizedTensor
   if (source.kind === 'quantized') return dequantize(source, out);
   const data = contiguousData(source);
   if (out === undefined && data instanceof Float32Array) return data;
-  const values = sizedOutput(out, data.length, 'toFloat32');
-  if (data instanceof BigInt64Array || data instanceof BigUint64Array) {
-    for (let i = 0; i < data.length; i++) values[i] = Number(data[i]);
-  } else values.set(data);
+  const values = output(out, data.length);
+  setNumbers(values, data);
   return values;
 }
 
@@ -34,184 +32,132 @@ export function toFloat32(source: Tensor | PackedTensor<DType> | QuantizedTensor
  * 1. `scale = scales * globalScale`, where quantized scales are decoded by this same function;
  * 2. `value = scale * (code - zero) + offset`; on float and lookup grids the code's value stands for `code - zero`,
  *    and with several stages that is the sum of the stages' vectors;
- * 3. columns go from stored to logical order (`permutation`), then times `channelScale`, plus `outliers`, plus `lowRank`.
+ * 3. columns go from stored to logical order (`permutation`), then times `channelScale`, plus `outliers`, plus `lowRank`
+ *    (whose product is summed in float64).
  *
  * `groupIndex` counts stored columns; `channelScale`, `outliers` and `lowRank` logical ones.
  * Lookup grids: codes are `[..., in / vectorLength]`, with a leading axis of `stages` when there are several; the codebook
- * is `[stages * entries, vectorLength]`, stage after stage. Float grids `E4M3` with bias 7 and those with 5 exponent bits
- * have the special values of `f8_e4m3` and of IEEE; all others are finite.
+ * is `[stages * entries, vectorLength]`, stage after stage. Float grids: E4M3 with bias 7 has the NaN of `f8_e4m3`, grids
+ * with 5 or 8 exponent bits have IEEE's infinities and NaN; all others are finite.
  *
- * Does not apply `scheme.input`: that belongs to the matrix product. Throws as `validateQuantized`, and `RANGE` for a code
- * beyond the codebook.
+ * Does not apply `scheme.input`: that belongs to the matrix product.
+ * Throws `SHAPE` when there are too few or too many codes, scales, zeros or offsets and `RANGE` for a code beyond the
+ * codebook. All else is taken on trust: parts that come from a file are checked by `@halftone/tensor/validate`.
  */
 export function dequantize(q: QuantizedTensor, out?: Float32Array): Float32Array {
-  validateQuantized(q);
-  const values = sizedOutput(out, elementCount(q.shape), 'dequantize');
-  gridValues(q, values);
-  scaleValues(q, values);
-  if (q.parts.permutation !== undefined) restoreColumnOrder(values, q.parts.permutation);
+  const values = output(out, elementCount(q.shape));
+  const codes = unpackCodes(q.parts.codes);
+  expectCount('dequantize', 'codes', codes.length, elementCount(codesShape(q)));
+  scaleValues(q, gridValues(q, codes, values), values);
   correct(q, values);
   return values;
 }
 
-function sizedOutput(out: Float32Array | undefined, count: number, where: string): Float32Array {
-  if (out !== undefined && out.length !== count) {
-    throw new HalftoneError('SHAPE', `out has ${out.length} elements but ${count} are needed`, { where });
-  }
+function output(out: Float32Array | undefined, count: number): Float32Array {
+  if (out !== undefined) expectCount('dequantize', 'elements of out', out.length, count);
   return out ?? new Float32Array(count);
 }
 
-/** Writes the number that each code stands for, before scaling. */
-function gridValues({ scheme, parts }: QuantizedTensor, values: Float32Array): void {
-  const { grid } = scheme;
-  const codes = unpackCodes(parts.codes);
-  if (grid.type === 'affine') {
-    values.set(codes);
-    return;
-  }
+/** The number that each code stands for, before scaling: affine codes themselves, else written to `values`. */
+function gridValues(
+  { scheme: { grid }, parts }: QuantizedTensor,
+  codes: CodeArray,
+  values: Float32Array,
+): CodeArray | Float32Array {
+  if (grid.type === 'affine') return codes;
   if (grid.type === 'float') {
     const mask = 2 ** (1 + grid.exponent + grid.mantissa) - 1;
-    const format = floatFormatOf(grid);
-    const table = Float32Array.from({ length: mask + 1 }, (_, code) => decodeFloat(code, format));
+    const format = floatFormat(grid.exponent, grid.mantissa, grid.bias);
+    const table = new Float32Array(mask + 1).map((_, code) => decodeFloat(code, format));
     for (let i = 0; i < values.length; i++) values[i] = table[(codes[i] as number) & mask] as number;
-    return;
+    return values;
   }
   const { vectorLength, stages } = grid;
   const codebook = contiguousData(parts.codebook as Tensor<Float32Array>);
   const entries = codebook.length / (vectorLength * stages);
   const vectors = values.length / vectorLength;
-  for (let stage = 0; stage < stages; stage++) {
-    for (let i = 0; i < vectors; i++) {
-      const code = codes[stage * vectors + i] as number;
-      if (code < 0 || code >= entries) {
-        throw new HalftoneError('RANGE', `code ${code} of vector ${i} is beyond the codebook of ${entries} entries`, {
-          where: 'dequantize',
-          details: { code, vector: i, stage, entries },
-        });
-      }
-      const from = (stage * entries + code) * vectorLength;
-      const to = i * vectorLength;
-      for (let k = 0; k < vectorLength; k++) {
-        const value = codebook[from + k] as number;
-        values[to + k] = stage === 0 ? value : (values[to + k] as number) + value;
-      }
+  values.fill(-0);
+  for (let i = 0; i < codes.length; i++) {
+    const code = codes[i] as number;
+    if (code < 0 || code >= entries) {
+      fail('RANGE', 'dequantize', `code ${code} at ${i} is not an entry of the codebook of ${entries}`);
     }
+    const from = (Math.floor(i / vectors) * entries + code) * vectorLength;
+    const to = (i % vectors) * vectorLength;
+    for (let k = 0; k < vectorLength; k++) values[to + k] = (values[to + k] as number) + (codebook[from + k] as number);
   }
+  return values;
 }
 
-/** Step 2 in place. Walks each row in runs of columns that share their parameters. */
-function scaleValues({ shape, scheme, parts }: QuantizedTensor, values: Float32Array): void {
-  const { granularity } = scheme;
-  if (parts.scales === undefined && parts.globalScale === undefined && parts.offsets === undefined) return;
-  const scales = scalesOf(parts.scales, parts.globalScale);
-  const zeros = parts.zeros && toFloat32(parts.zeros as Tensor);
-  const offsets = parts.offsets && toFloat32(parts.offsets as Tensor);
-  const columns = shape[shape.length - 1] ?? 1;
-  if (values.length === 0) return;
-  const rows = values.length / columns;
-  const map = parameterMap(shape, granularity);
-  const last = map[shape.length - 1] ?? { divisor: 1, stride: 0 };
-  const { groupIndex } = parts;
-  const run = groupIndex !== undefined ? 1 : last.stride === 0 ? columns : last.divisor;
-  for (let row = 0; row < rows; row++) {
-    const base = rowBase(row, shape, map);
-    const end = (row + 1) * columns;
-    for (let start = row * columns, column = 0; start < end; start += run, column += run) {
-      const group = groupIndex === undefined ? Math.floor(column / last.divisor) : (groupIndex[column] as number);
-      const parameter = base + group * last.stride;
-      const stop = Math.min(start + run, end);
-      // Parameters that all elements share hold one entry.
-      const scale = scales.length === 1 ? (scales[0] as number) : (scales[parameter] as number);
-      const zero = zeros === undefined ? 0 : (zeros[parameter] as number);
-      if (zero !== 0) for (let i = start; i < stop; i++) values[i] = (values[i] as number) - zero;
-      for (let i = start; i < stop; i++) values[i] = (values[i] as number) * scale;
-      if (offsets !== undefined) {
-        const offset = offsets[parameter] as number;
-        for (let i = start; i < stop; i++) values[i] = (values[i] as number) + offset;
-      }
-    }
-  }
-}
-
-function scalesOf(scales: ParameterTensor | undefined, globalScale: number | undefined): Float32Array {
-  if (scales === undefined) return Float32Array.of(globalScale ?? 1);
-  const values = toFloat32(scales as Tensor);
-  return globalScale === undefined ? values : values.map((scale) => scale * globalScale);
-}
-
-interface ParameterAxis {
-  /** Consecutive indices that share a parameter. */
-  readonly divisor: number;
-  /** Step in the parameter array; 0 where the axis does not choose. */
-  readonly stride: number;
-}
-
-function parameterMap(shape: readonly number[], granularity: QuantizedTensor['scheme']['granularity']): ParameterAxis[] {
-  const strides = rowMajorStride(parameterShape(shape, granularity));
-  return shape.map((_, axis) => {
-    switch (granularity.type) {
-      case 'tensor':
-        return { divisor: 1, stride: 0 };
-      case 'axis':
-        return { divisor: 1, stride: axis === granularity.axis ? 1 : 0 };
-      case 'group':
-        return { divisor: axis === granularity.axis ? granularity.size : 1, stride: strides[axis] as number };
-      case 'block':
-        return { divisor: axis === 0 ? granularity.rows : granularity.columns, stride: strides[axis] as number };
-    }
+/** Step 2, and the column order. Walks each row in runs of columns that share their parameters. */
+function scaleValues(q: QuantizedTensor, source: CodeArray | Float32Array, values: Float32Array): void {
+  const { shape, scheme, parts } = q;
+  const { groupIndex, permutation } = parts;
+  const parameters = parameterShape(shape, scheme.granularity);
+  const [scales, zeros, offsets] = [parts.scales, parts.zeros, parts.offsets].map((part) => {
+    const data = part && toFloat32(part as Tensor);
+    if (data) expectCount('dequantize', 'scales, zeros or offsets', data.length, elementCount(parameters));
+    return data;
   });
-}
-
-/** Index of the first parameter of a row, where rows count all leading axes together. */
-function rowBase(row: number, shape: readonly number[], map: readonly ParameterAxis[]): number {
-  let base = 0;
-  for (let axis = shape.length - 2, rest = row; axis >= 0; axis--) {
-    const dimension = shape[axis] as number;
-    const { divisor, stride } = map[axis] as ParameterAxis;
-    base += Math.floor((rest % dimension) / divisor) * stride;
-    rest = Math.floor(rest / dimension);
-  }
-  return base;
-}
-
-function restoreColumnOrder(values: Float32Array, permutation: Uint32Array): void {
-  const columns = permutation.length;
-  const stored = new Float32Array(columns);
-  for (let start = 0; start < values.length; start += columns) {
-    stored.set(values.subarray(start, start + columns));
-    for (let j = 0; j < columns; j++) values[start + (permutation[j] as number)] = stored[j] as number;
+  const globalScale = parts.globalScale ?? 1;
+  const columns = columnCount(shape);
+  const strides = rowMajorStride(parameters);
+  const divisors = shape.map((n, axis) => groupSize(scheme.granularity, axis, n));
+  const divisor = divisors[shape.length - 1] ?? 1;
+  const run = groupIndex === undefined ? divisor : 1;
+  for (let first = 0; first < values.length; first += columns) {
+    let base = 0;
+    // Rows count all leading axes together.
+    for (let axis = shape.length - 2, row = first / columns; axis >= 0; axis--) {
+      const n = shape[axis] as number;
+      base += Math.floor((row % n) / (divisors[axis] as number)) * (strides[axis] as number);
+      row = Math.floor(row / n);
+    }
+    for (let column = 0; column < columns; column += run) {
+      const parameter =
+        base + (groupIndex === undefined ? Math.floor(column / divisor) : (groupIndex[column] as number));
+      const scale = Math.fround((scales === undefined ? 1 : (scales[parameter] as number)) * globalScale);
+      const zero = zeros === undefined ? 0 : (zeros[parameter] as number);
+      const end = first + Math.min(column + run, columns);
+      // Adding -0 changes nothing, not even the sign of zero.
+      const offset = offsets === undefined ? -0 : (offsets[parameter] as number);
+      for (let i = first + column; i < end; i++) {
+        values[i] = Math.fround(Math.fround((source[i] as number) - zero) * scale) + offset;
+      }
+    }
+    if (permutation !== undefined) {
+      const stored = values.slice(first, first + columns);
+      for (let j = 0; j < columns; j++) values[first + (permutation[j] as number)] = stored[j] as number;
+    }
   }
 }
 
 /** The parts that count logical columns. */
 function correct({ shape, parts }: QuantizedTensor, values: Float32Array): void {
   const { channelScale, outliers, lowRank } = parts;
-  const columns = shape[shape.length - 1] ?? 1;
-  if (channelScale !== undefined) {
-    for (let start = 0; start < values.length; start += columns) {
-      for (let j = 0; j < columns; j++) values[start + j] = (values[start + j] as number) * (channelScale[j] as number);
-    }
-  }
-  if (outliers !== undefined) {
-    for (let row = 0; row < outliers.shape[0]; row++) {
-      for (let k = outliers.rowPointers[row] as number; k < (outliers.rowPointers[row + 1] as number); k++) {
-        const at = row * columns + (outliers.columns[k] as number);
-        values[at] = (values[at] as number) + (outliers.values[k] as number);
+  const columns = columnCount(shape);
+  const left = lowRank && contiguousData(lowRank.left);
+  const right = lowRank && contiguousData(lowRank.right);
+  if (!(channelScale || outliers || lowRank)) return;
+  for (let first = 0, row = 0; first < values.length; first += columns, row++) {
+    const line = values.subarray(first, first + columns);
+    if (channelScale !== undefined)
+      for (let j = 0; j < columns; j++) line[j] = (line[j] as number) * (channelScale[j] as number);
+    if (outliers !== undefined) {
+      const end = outliers.rowPointers[row + 1] as number;
+      for (let k = outliers.rowPointers[row] as number; k < end; k++) {
+        const j = outliers.columns[k] as number;
+        line[j] = (line[j] as number) + (outliers.values[k] as number);
       }
     }
-  }
-  if (lowRank !== undefined) {
-    const left = contiguousData(lowRank.left);
-    const right = contiguousData(lowRank.right);
-    const rank = lowRank.right.shape[0] as number;
-    const sums = new Float64Array(columns);
-    for (let row = 0; row * columns < values.length; row++) {
-      sums.fill(0);
+    if (left && right) {
+      const sums = new Float64Array(columns);
+      const rank = right.length / columns;
       for (let r = 0; r < rank; r++) {
         const factor = left[row * rank + r] as number;
         for (let j = 0; j < columns; j++) sums[j] = (sums[j] as number) + factor * (right[r * columns + j] as number);
       }
-      for (let j = 0; j < columns; j++) values[row * columns + j] = (values[row * columns + j] as number) + (sums[j] as number);
+      for (let j = 0; j < columns; j++) line[j] = (line[j] as number) + Math.fround(sums[j] as number);
     }
   }
 }

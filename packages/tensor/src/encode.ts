@@ -1,13 +1,17 @@
 import { packed, packedByteLength } from './byte-length.js';
 import { packCodes } from './codes.js';
-import { DTYPES, isDType, type DType } from './dtype.js';
-import { HalftoneError } from './error.js';
-import { BFLOAT16, FLOAT16, floatEncoder, type Overflow, SMALL_FLOATS } from './float-format.js';
+import { DTYPES, type DType, dtypeInfo } from './dtype.js';
+import { expectCount, fail } from './error.js';
+import { floatEncoder, floatFormatOf, type Overflow } from './float-format.js';
+import { carrier, type NativeDType, nativeView } from './native-data.js';
 import { elementCount } from './shape.js';
 import type { PackedTensor, Shape } from './types.js';
 
 export interface EncodeOptions {
-  /** Default: `ieee` (infinity) for f32, f16 and bf16, `saturate` (the largest number) for floats of 8 bits and less. */
+  /**
+   * Default: `ieee` (infinity) for f16 and bf16, `saturate` (the largest number) for floats of 8 bits and less.
+   * f32 and f64 are always `ieee`.
+   */
   readonly overflow?: Overflow;
 }
 
@@ -29,99 +33,73 @@ export function encode<T extends DType>(
   shape: Shape = [values.length],
   options: EncodeOptions = {},
 ): PackedTensor<T> {
-  if (!isDType(dtype)) {
-    throw new HalftoneError('DTYPE', `${String(dtype)} is not an element type`, { where: 'encode', details: { dtype } });
-  }
   const count = elementCount(shape, 'encode');
-  if (values.length !== count) {
-    throw new HalftoneError('SHAPE', `shape [${shape}] has ${count} elements but there are ${values.length} values`, {
-      where: 'encode',
-      details: { shape, length: values.length },
-    });
-  }
-  const { bits, kind } = DTYPES[dtype];
+  expectCount('encode', `values of shape [${shape}]`, values.length, count);
+  const { bits, kind } = dtypeInfo('encode', dtype);
   const numbers = values as ArrayLike<number>;
   if (kind !== 'float' || bits < 8 || dtype === 'f8_e8m0') refuseUnencodable(numbers, dtype);
-  if (bits < 8) {
-    const codes = Int16Array.from(numbers, codeOf(dtype, options.overflow));
-    return { ...packCodes(codes, bits, kind === 'int', shape), dtype };
+  const native = carrier(dtype, bits);
+  const bytes = new Uint8Array(native === undefined ? 0 : packedByteLength(dtype, shape));
+  // Codes below 8 bits are packed from one code a word.
+  const out = native === undefined ? new Int8Array(count) : nativeView(native as NativeDType, bytes);
+  if (bits === 64 && kind !== 'float') encodeWide(values, kind === 'int', out as BigInt64Array);
+  else {
+    const toCode = elementEncoder(dtype, options.overflow);
+    if (toCode === undefined) (out as Float32Array).set(numbers);
+    else for (let i = 0; i < count; i++) out[i] = toCode(numbers[i] as number);
   }
-  const bytes = new Uint8Array(packedByteLength(dtype, shape));
-  if (dtype === 'f64') new Float64Array(bytes.buffer).set(numbers);
-  else if (dtype === 'f32') {
-    const out = new Float32Array(bytes.buffer);
-    out.set(numbers);
-    if (options.overflow === 'saturate') {
-      for (let i = 0; i < count; i++) out[i] = Math.min(Math.max(out[i] as number, -LARGEST_FLOAT32), LARGEST_FLOAT32);
-    }
-  } else if (bits === 64) {
-    const out = new BigInt64Array(bytes.buffer);
-    for (let i = 0; i < count; i++) out[i] = toBigInt(values[i] as number | bigint, kind === 'int');
-  } else {
-    const toCode = codeOf(dtype, options.overflow);
-    const out = bits === 8 ? bytes : bits === 16 ? new Uint16Array(bytes.buffer) : new Uint32Array(bytes.buffer);
-    for (let i = 0; i < count; i++) out[i] = toCode(numbers[i] as number);
-  }
-  return packed(dtype, shape, bytes);
+  if (native !== undefined) return packed(dtype, shape, bytes);
+  return { ...packCodes(out as Int8Array, bits, kind === 'int', shape), dtype };
 }
-
-const LARGEST_FLOAT32 = 3.4028234663852886e38;
 
 function refuseUnencodable(values: ArrayLike<number>, dtype: DType): void {
+  const powers = dtype === 'f8_e8m0';
   for (let i = 0; i < values.length; i++) {
     const value = values[i] as number;
-    const negative = dtype === 'f8_e8m0' && value < 0;
-    if (negative || (value !== value && dtype !== 'f8_e8m0')) {
-      throw new HalftoneError('NUMERIC', `element ${i} is ${value}, which ${dtype} cannot hold; replace it before encoding`, {
-        where: 'encode',
-        details: { element: i, value, dtype },
-      });
+    if (powers ? value < 0 : Number.isNaN(value)) {
+      fail('NUMERIC', 'encode', `element ${i} is ${value}, which ${dtype} cannot hold; replace it`);
     }
   }
 }
 
-/** Encoder of one element to a code of at most 32 bits. */
-function codeOf(dtype: DType, overflow: Overflow | undefined): (value: number) => number {
-  if (dtype === 'f16') return floatEncoder(FLOAT16, overflow ?? 'ieee');
-  if (dtype === 'bf16') return floatEncoder(BFLOAT16, overflow ?? 'ieee');
-  if (dtype === 'f8_e8m0') return powerOfTwoEncoder(overflow ?? 'saturate');
-  if (Object.hasOwn(SMALL_FLOATS, dtype)) {
-    return floatEncoder(SMALL_FLOATS[dtype as keyof typeof SMALL_FLOATS], overflow ?? 'saturate');
-  }
+/** Encoder of one element of at most 32 bits; undefined where a typed array does it. */
+function elementEncoder(dtype: DType, overflow?: Overflow): ((value: number) => number) | undefined {
   const { bits, kind } = DTYPES[dtype];
   if (kind === 'bool') return (value) => (value === 0 ? 0 : 1);
-  const lowest = kind === 'int' ? -(2 ** (bits - 1)) : 0;
-  const highest = lowest + 2 ** bits - 1;
+  if (dtype === 'f8_e8m0') return powerOfTwoEncoder(overflow === 'ieee' ? 255 : 254);
+  if (kind === 'float') {
+    if (bits > 16) return undefined;
+    return floatEncoder(floatFormatOf(dtype), overflow ?? (bits === 16 ? 'ieee' : 'saturate'));
+  }
+  const highest = 2 ** (kind === 'int' ? bits - 1 : bits) - 1;
+  const lowest = kind === 'int' ? -highest - 1 : 0;
   return (value) => roundHalfEven(Math.min(Math.max(value, lowest), highest));
 }
 
-function powerOfTwoEncoder(overflow: Overflow): (value: number) => number {
-  const f64 = new Float64Array(1);
-  const words = new Uint32Array(f64.buffer);
+/** The exponent code of the nearest power of two, ties to the even code. */
+function powerOfTwoEncoder(beyond: number): (value: number) => number {
+  // A wider range of exponents, with the same parity, keeps subnormals out of the way.
+  const toCode = floatEncoder({ exponent: 9, mantissa: 0, bias: 255, special: 'nan' }, 'saturate');
   return (value) => {
-    if (value !== value) return 255;
-    f64[0] = value;
-    const high = words[1] as number;
-    const code = (high >>> 20) - 1023 + 127;
-    if (value === 0 || code < 0) return 0;
-    const fraction = high & 0xfffff;
-    const up = fraction > 0x80000 || (fraction === 0x80000 && (words[0] !== 0 || (code & 1) === 1));
-    if (code + (up ? 1 : 0) > 254) return overflow === 'saturate' ? 254 : 255;
-    return up ? code + 1 : code;
+    const code = (toCode(value) & 511) - 128;
+    return code < 255 ? Math.max(code, 0) : Number.isNaN(value) ? 255 : beyond;
   };
 }
 
-function toBigInt(value: number | bigint, signed: boolean): bigint {
-  const lowest = signed ? -(2n ** 63n) : 0n;
-  const highest = signed ? 2n ** 63n - 1n : 2n ** 64n - 1n;
-  // The bounds keep infinities out of BigInt.
-  const whole = typeof value === 'bigint' ? value : BigInt(roundHalfEven(Math.min(Math.max(value, -(2 ** 64)), 2 ** 65)));
-  return whole < lowest ? lowest : whole > highest ? highest : whole;
+function encodeWide(values: ArrayLike<number | bigint>, signed: boolean, out: BigInt64Array): void {
+  const highest = 2n ** (signed ? 63n : 64n) - 1n;
+  const lowest = signed ? -highest - 1n : 0n;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i] as number | bigint;
+    // The bounds only keep infinities out of BigInt.
+    const whole = typeof value === 'bigint' ? value : BigInt(roundHalfEven(Math.min(Math.max(value, -1e20), 1e20)));
+    out[i] = whole < lowest ? lowest : whole > highest ? highest : whole;
+  }
 }
 
-/** Nearest whole number, ties to even. */
+/** Nearest whole number, ties to even: adding 2^52 leaves no bits for a fraction. */
 function roundHalfEven(value: number): number {
-  const floor = Math.floor(value);
-  const rest = value - floor;
-  return rest > 0.5 || (rest === 0.5 && floor % 2 !== 0) ? floor + 1 : floor;
+  const toWhole = 2 ** 52;
+  if (!(Math.abs(value) < toWhole)) return value;
+  return value < 0 ? value - toWhole + toWhole : value + toWhole - toWhole;
 }

@@ -53,3 +53,14 @@ export function throwIfAborted(signal: AbortSignal | undefined, where: string): 
     throw new HalftoneError('ABORTED', 'the work was cancelled', { where, cause: signal.reason });
   }
 }
+
+/** Throws; for use inside this package. */
+export function fail(code: ErrorCode, where: string, message: string, details?: Record<string, unknown>): never {
+  throw new HalftoneError(code, message, { where, details });
+}
+
+/** Throws `SHAPE` unless a thing has as many elements (or bytes) as it must. */
+export function expectCount(where: string, what: string, actual: number, expected: number): void {
+  if (actual !== expected)
+    fail('SHAPE', where, `${what}: ${actual} given but ${expected} needed`, { actual, expected });
+}

@@ -1,4 +1,4 @@
-import { HalftoneError } from './error.js';
+import { fail } from './error.js';
 
 /**
  * A binary float: one sign bit, then `exponent` bits, then `mantissa` bits, with subnormals.
@@ -17,17 +17,27 @@ export interface FloatFormat {
  */
 export type Overflow = 'saturate' | 'ieee';
 
-export const FLOAT16: FloatFormat = { exponent: 5, mantissa: 10, bias: 15, special: 'ieee' };
-export const BFLOAT16: FloatFormat = { exponent: 8, mantissa: 7, bias: 127, special: 'ieee' };
+/**
+ * The format of a float grid or dtype. E4M3 with bias 7 is OCP's E4M3FN, 5 and 8 exponent bits are IEEE, all others
+ * are finite. Source: OCP 8-bit floating point 1.0, OCP Microscaling 1.0.
+ */
+export function floatFormat(exponent: number, mantissa: number, bias: number): FloatFormat {
+  const ieee = (exponent === 5 || exponent === 8) && mantissa > 0;
+  return {
+    exponent,
+    mantissa,
+    bias,
+    special: ieee ? 'ieee' : exponent === 4 && mantissa === 3 && bias === 7 ? 'nan' : 'finite',
+  };
+}
 
-/** The formats below 16 bits, OCP 8-bit floating point 1.0 and OCP Microscaling 1.0. */
-export const SMALL_FLOATS: Readonly<Record<'f8_e4m3' | 'f8_e5m2' | 'f6_e2m3' | 'f6_e3m2' | 'f4_e2m1', FloatFormat>> = {
-  f8_e4m3: { exponent: 4, mantissa: 3, bias: 7, special: 'nan' },
-  f8_e5m2: { exponent: 5, mantissa: 2, bias: 15, special: 'ieee' },
-  f6_e2m3: { exponent: 2, mantissa: 3, bias: 1, special: 'finite' },
-  f6_e3m2: { exponent: 3, mantissa: 2, bias: 3, special: 'finite' },
-  f4_e2m1: { exponent: 2, mantissa: 1, bias: 1, special: 'finite' },
-};
+/** The format of `f16`, `f8_e4m3` and their kind. */
+export function floatFormatOf(dtype: string): FloatFormat {
+  if (dtype === 'f16') return floatFormat(5, 10, 15);
+  if (dtype === 'bf16') return floatFormat(8, 7, 127);
+  const exponent = Number(dtype[4]);
+  return floatFormat(exponent, Number(dtype[6]), 2 ** (exponent - 1) - 1);
+}
 
 /** The value of a code. */
 export function decodeFloat(code: number, { exponent, mantissa, bias, special }: FloatFormat): number {
@@ -36,8 +46,8 @@ export function decodeFloat(code: number, { exponent, mantissa, bias, special }:
   const m = code & ((1 << mantissa) - 1);
   const sign = (code >>> (exponent + mantissa)) & 1 ? -1 : 1;
   if (e === top) {
-    if (special === 'ieee') return m === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-    if (special === 'nan' && m === (1 << mantissa) - 1) return Number.NaN;
+    if (special === 'ieee') return m === 0 ? sign * Infinity : NaN;
+    if (special === 'nan' && m === (1 << mantissa) - 1) return NaN;
   }
   return e === 0 ? sign * m * 2 ** (1 - bias - mantissa) : sign * (m + (1 << mantissa)) * 2 ** (e - bias - mantissa);
 }
@@ -58,35 +68,21 @@ export function floatEncoder(format: FloatFormat, overflow: Overflow): (value: n
   const beyond = overflow === 'saturate' || special === 'finite' ? largest : special === 'ieee' ? infinity : nan;
   const subnormalScale = 2 ** (bias - 1 + mantissa);
   const shift = 20 - mantissa;
-  const half = 1 << (shift - 1);
+  const belowHalf = (1 << (shift - 1)) - 1;
   return (value) => {
     f64[0] = value;
     const high = words[1] as number;
     const sign = (high >>> 31) << signShift;
     const e = ((high >>> 20) & 0x7ff) - 1023 + bias;
-    if (e < 1) {
-      // Adding 2^52 leaves a whole number, rounded to even by the float64 addition itself.
-      return sign | (Math.abs(value) * subnormalScale + 0x10000000000000 - 0x10000000000000);
-    }
-    if (value !== value) {
-      if (special === 'finite') {
-        throw new HalftoneError('NUMERIC', 'NaN has no code in a format of finite numbers; replace it before encoding', {
-          where: 'encode',
-        });
-      }
-      return nan;
-    }
-    const fraction = high & 0xfffff;
-    let code = (e << mantissa) | (fraction >>> shift);
-    const rest = fraction & ((1 << shift) - 1);
-    if (rest > half || (rest === half && (words[0] !== 0 || (code & 1) !== 0))) code++;
-    return sign | (code > largest ? beyond : code);
+    // Adding 2^52 leaves a whole number, rounded to even by the float64 addition itself.
+    if (e < 1) return sign | (Math.abs(value) * subnormalScale + 0x10000000000000 - 0x10000000000000);
+    // The low word only matters as "not a tie": one sticky bit.
+    const exact = (e << 20) | (high & 0xfffff) | (words[0] === 0 ? 0 : 1);
+    const code = (exact + belowHalf + ((exact >>> shift) & 1)) >>> shift;
+    if (code <= largest) return sign | code;
+    if (!Number.isNaN(value)) return sign | beyond;
+    return special === 'finite'
+      ? fail('NUMERIC', 'encode', 'NaN has no code in a format without NaN; replace it')
+      : nan;
   };
-}
-
-/** The format of a float grid: E4M3 with bias 7 is `f8_e4m3`, 5 exponent bits are IEEE, all others finite. */
-export function floatFormatOf(grid: { exponent: number; mantissa: number; bias: number }): FloatFormat {
-  const { exponent, mantissa, bias } = grid;
-  const special = exponent === 5 && mantissa > 0 ? 'ieee' : exponent === 4 && mantissa === 3 && bias === 7 ? 'nan' : 'finite';
-  return { exponent, mantissa, bias, special };
 }

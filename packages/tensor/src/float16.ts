@@ -1,12 +1,15 @@
-import { FLOAT16, decodeFloat, floatEncoder } from './float-format.js';
+import { floatEncoder, floatFormatOf } from './float-format.js';
 
 /** The value of an IEEE binary16 bit pattern. */
 export function float16ToNumber(bits: number): number {
-  return decodeFloat(bits, FLOAT16);
+  const e = (bits >>> 10) & 31;
+  const m = bits & 0x3ff;
+  const magnitude = e === 0 ? m * 2 ** -24 : e === 31 ? (m === 0 ? Infinity : NaN) : (m + 1024) * (1 << e) * 2 ** -25;
+  return (bits & 0x8000) === 0 ? magnitude : -magnitude;
 }
 
-/** Bits of the nearest binary16, ties to even; beyond 65519.99 infinity. NaN becomes 0x7E00. */
-export const numberToFloat16: (value: number) => number = /* @__PURE__ */ floatEncoder(FLOAT16, 'ieee');
+/** Bits of the nearest binary16, ties to even; from 65520 up infinity. NaN becomes 0x7E00. */
+export const numberToFloat16: (value: number) => number = /* @__PURE__ */ floatEncoder(floatFormatOf('f16'), 'ieee');
 
 /** The nearest number that binary16 can hold. */
 export function roundToFloat16(value: number): number {

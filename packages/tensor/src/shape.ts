@@ -1,25 +1,24 @@
-import { HalftoneError } from './error.js';
+import { fail } from './error.js';
 import type { Shape } from './types.js';
 
 /**
  * Number of elements of a shape; 1 for a scalar.
- * Throws `SHAPE` for a negative or fractional dimension and when the product exceeds 2^53 - 1.
+ * Throws `SHAPE` for a negative or fractional dimension and when the product exceeds 2^50, so that bytes can be counted.
  */
 export function elementCount(shape: Shape, where = 'tensor'): number {
   let count = 1;
   for (const dimension of shape) {
-    if (!Number.isSafeInteger(dimension) || dimension < 0) {
-      throw new HalftoneError('SHAPE', `shape [${shape}] has a dimension that is not a whole number from 0 up`, {
-        where,
-        details: { shape },
-      });
-    }
-    count *= dimension;
+    count *= Number.isSafeInteger(dimension) && dimension >= 0 ? dimension : NaN;
   }
-  if (!Number.isSafeInteger(count)) {
-    throw new HalftoneError('SHAPE', `shape [${shape}] has more than 2^53 - 1 elements`, { where, details: { shape } });
+  if (!(count <= 2 ** 50)) {
+    fail('SHAPE', where, `shape [${shape}] needs whole dimensions and at most 2^50 elements`, { shape });
   }
   return count;
+}
+
+/** Length of the last axis; 1 for a scalar. */
+export function columnCount(shape: Shape): number {
+  return shape.length === 0 ? 1 : (shape[shape.length - 1] as number);
 }
 
 /** Strides, in elements, of a contiguous row-major tensor. */

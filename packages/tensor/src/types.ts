@@ -3,10 +3,17 @@ import type { GgmlType } from './ggml-types.js';
 
 /** Typed arrays that JavaScript indexes natively. */
 export type NativeArray =
-  | Float64Array | Float32Array
-  | Int32Array | Int16Array | Int8Array
-  | Uint32Array | Uint16Array | Uint8Array | Uint8ClampedArray
-  | BigInt64Array | BigUint64Array;
+  | Float64Array
+  | Float32Array
+  | Int32Array
+  | Int16Array
+  | Int8Array
+  | Uint32Array
+  | Uint16Array
+  | Uint8Array
+  | Uint8ClampedArray
+  | BigInt64Array
+  | BigUint64Array;
 
 export type Shape = readonly number[];
 export type Awaitable<T> = T | Promise<T>;

@@ -1,170 +1,115 @@
 import { packedByteLength } from './byte-length.js';
-import { HalftoneError } from './error.js';
-import type { Codes, Granularity, ParameterTensor, QuantizedTensor } from './quantized.js';
-import { elementCount, sameShape } from './shape.js';
-import type { Shape } from './types.js';
-
-/** Shape of scales, zeros and offsets: `[]` for `tensor`, else one entry for each group along each axis. */
-export function parameterShape(shape: Shape, granularity: Granularity): number[] {
-  switch (granularity.type) {
-    case 'tensor':
-      return [];
-    case 'axis':
-      return [shape[granularity.axis] as number];
-    case 'group':
-      return shape.map((n, axis) => (axis === granularity.axis ? Math.ceil(n / granularity.size) : n));
-    case 'block':
-      return [Math.ceil((shape[0] as number) / granularity.rows), Math.ceil((shape[1] as number) / granularity.columns)];
-  }
-}
-
-/** Shape of the codes: the tensor's own, for vectors shorter along the last axis, with a leading axis for several stages. */
-export function codesShape({ shape, scheme }: QuantizedTensor): Shape {
-  const { grid } = scheme;
-  if (grid.type !== 'lookup') return shape;
-  const vectors = [...shape];
-  if (shape.length > 0) vectors[shape.length - 1] = (shape[shape.length - 1] as number) / grid.vectorLength;
-  return grid.stages > 1 ? [grid.stages, ...vectors] : vectors;
-}
+import { type ErrorCode, fail } from './error.js';
+import type { Codes, ParameterTensor, QuantizedTensor } from './quantized.js';
+import { codesShape, parameterShape } from './quantized-shape.js';
+import { columnCount, elementCount, sameShape } from './shape.js';
+import type { Shape, Tensor } from './types.js';
 
 /**
- * Checks that the parts of a quantized tensor fit its shape and scheme, in time proportional to rows plus columns plus
- * outliers; the codes themselves are not read. Throws `SHAPE`, `RANGE` or `UNSUPPORTED` naming the part and the fix.
+ * Checks that the parts of a quantized tensor fit its shape and scheme, in time proportional to parameters, columns and
+ * outliers; the codes themselves are not read. Dimensions of 1 are ignored: `[out, 1]` scales serve where `[out]` is meant.
+ * Throws `SHAPE`, `RANGE` or `UNSUPPORTED` naming the part and what it should be.
  */
 export function validateQuantized(q: QuantizedTensor, where = 'quantized tensor'): void {
-  const { shape, scheme, parts } = q;
-  const { grid, granularity } = scheme;
-  const fail = (code: 'SHAPE' | 'RANGE' | 'UNSUPPORTED', message: string, details: Record<string, unknown> = {}): never => {
-    throw new HalftoneError(code, message, { where, details: { scheme: scheme.name, shape, ...details } });
+  const { shape, parts } = q;
+  const { grid, granularity } = q.scheme;
+  const check = (ok: boolean, code: ErrorCode, message: string): void => {
+    if (!ok) fail(code, where, message, { scheme: q.scheme.name, shape });
   };
-  const positive = (value: number, name: string, highest = Number.MAX_SAFE_INTEGER): void => {
-    if (!Number.isSafeInteger(value) || value < 1 || value > highest) {
-      fail('RANGE', `${name} is ${value}; it must be a whole number from 1 to ${highest}`);
+  const whole = (name: string, value: number, lowest: number, highest: number): void =>
+    check(
+      Number.isInteger(value) && value >= lowest && value <= highest,
+      'RANGE',
+      `${name} ${value} should be ${lowest} .. ${highest}`,
+    );
+  const shaped = (name: string, actual: Shape, expected: Shape): void =>
+    check(sameShape(squeeze(actual), squeeze(expected)), 'SHAPE', `${name} [${actual}] should be [${expected}]`);
+  const below = (name: string, indices: Uint32Array, limit: number): void => {
+    const bad = indices.findIndex((index) => index >= limit);
+    check(bad < 0, 'RANGE', `${name}[${bad}] is ${indices[bad]} but should be below ${limit}`);
+  };
+  const part = (name: string, tensor: Codes | ParameterTensor, expected: Shape): void => {
+    shaped(name, tensor.shape, expected);
+    if (tensor.kind === 'quantized') validateQuantized(tensor, `${where}.${name}`);
+    else if (tensor.kind === 'packed') {
+      shaped(`bytes of ${name}`, [tensor.bytes.length], [packedByteLength(tensor.dtype, tensor.shape)]);
     }
   };
-  elementCount(shape, where);
-  const columns = shape[shape.length - 1] ?? 1;
-  const rows = shape.length === 2 ? (shape[0] as number) : -1;
 
-  switch (grid.type) {
-    case 'affine':
-      positive(grid.bits, 'grid.bits', 16);
-      if (grid.symmetric && (parts.zeros !== undefined || parts.offsets !== undefined)) {
-        fail('UNSUPPORTED', 'the grid is symmetric but zeros or offsets are given; set symmetric to false');
-      }
-      break;
-    case 'float':
-      positive(grid.exponent, 'grid.exponent', 8);
-      if (!Number.isInteger(grid.mantissa) || grid.mantissa < 0 || 1 + grid.exponent + grid.mantissa > 16) {
-        fail('RANGE', `a float grid with ${grid.exponent} exponent and ${grid.mantissa} mantissa bits exceeds 16 bits`);
-      }
-      break;
-    case 'lookup': {
-      positive(grid.bits, 'grid.bits', 16);
-      positive(grid.vectorLength, 'grid.vectorLength');
-      positive(grid.stages, 'grid.stages');
-      if (columns % grid.vectorLength !== 0) {
-        fail('SHAPE', `rows of ${columns} elements are not whole vectors of ${grid.vectorLength}; pad the columns`);
-      }
-      const { codebook } = parts;
-      if (codebook === undefined) return fail('SHAPE', 'a lookup grid needs parts.codebook');
-      const entries = elementCount(codebook.shape, where) / (grid.vectorLength * grid.stages);
-      if (codebook.shape[codebook.shape.length - 1] !== grid.vectorLength && grid.vectorLength !== 1) {
-        fail('SHAPE', `codebook [${codebook.shape}] does not have rows of ${grid.vectorLength} values`);
-      }
-      if (!Number.isInteger(entries) || entries < 1 || entries > 2 ** grid.bits) {
-        fail('SHAPE', `codebook [${codebook.shape}] must hold 1 to ${2 ** grid.bits} vectors of ${grid.vectorLength} for each of ${grid.stages} stages`);
-      }
-    }
+  const columns = columnCount(shape);
+  const rows = elementCount(shape, where) / (columns || 1);
+  if (grid.type === 'affine') whole('bits', grid.bits, 1, 16);
+  else if (grid.type === 'float') {
+    whole('exponent', grid.exponent, 1, 8);
+    whole('mantissa', grid.mantissa, 0, 15 - grid.exponent);
+  } else {
+    whole('bits', grid.bits, 1, 16);
+    whole('vectorLength', grid.vectorLength, 1, columns || 1);
+    whole('stages', grid.stages, 1, 256);
+    whole('elements of the last vector of a row:', columns % grid.vectorLength, 0, 0);
+    const codebook = parts.codebook as Tensor | undefined;
+    check(codebook !== undefined, 'SHAPE', 'a lookup grid needs a codebook');
+    const { shape: bookShape } = codebook as Tensor;
+    const entries = elementCount(bookShape, where) / grid.vectorLength / grid.stages;
+    whole(`entries of codebook [${bookShape}]:`, entries, 1, 2 ** grid.bits);
+    if (grid.vectorLength > 1) shaped('vectors of codebook', bookShape.slice(-1), [grid.vectorLength]);
   }
-  if (grid.type !== 'affine' && parts.zeros !== undefined) fail('UNSUPPORTED', `zeros have no meaning on a ${grid.type} grid`);
-  if (parts.scales === undefined && parts.zeros !== undefined) fail('SHAPE', 'zeros are given without scales');
-  if (parts.globalScale !== undefined && !Number.isFinite(parts.globalScale)) {
-    fail('RANGE', `globalScale is ${parts.globalScale}`);
-  }
+  const biased = parts.zeros !== undefined || (parts.offsets !== undefined && grid.type === 'affine');
+  check(
+    !biased || (grid.type === 'affine' && !grid.symmetric),
+    'UNSUPPORTED',
+    'zeros or offsets on a grid that is symmetric or not affine',
+  );
 
-  switch (granularity.type) {
-    case 'axis':
-    case 'group':
-      if (!Number.isInteger(granularity.axis) || granularity.axis < 0 || granularity.axis >= shape.length) {
-        fail('SHAPE', `granularity axis ${granularity.axis} is not an axis of [${shape}]`);
-      }
-      if (granularity.type === 'group') positive(granularity.size, 'granularity.size');
-      break;
-    case 'block':
-      if (shape.length !== 2) fail('SHAPE', `block granularity needs a matrix, not [${shape}]`);
-      positive(granularity.rows, 'granularity.rows');
-      positive(granularity.columns, 'granularity.columns');
+  if (granularity.type === 'axis' || granularity.type === 'group')
+    whole('granularity axis', granularity.axis, 0, shape.length - 1);
+  if (granularity.type === 'group') whole('group size', granularity.size, 1, 2 ** 53);
+  if (granularity.type === 'block') {
+    whole('axes of a tensor with block granularity:', shape.length, 2, 2);
+    whole('block rows', granularity.rows, 1, 2 ** 53);
+    whole('block columns', granularity.columns, 1, 2 ** 53);
   }
-
-  checkShape(parts.codes, codesShape(q), 'codes', where);
-  const expected = parameterShape(shape, granularity);
+  part('codes', parts.codes, codesShape(q));
+  const parameters = parameterShape(shape, granularity);
   for (const name of ['scales', 'zeros', 'offsets'] as const) {
-    const part = parts[name];
-    if (part === undefined) continue;
-    checkShape(part, expected, name, where);
-    if (part.kind === 'quantized') validateQuantized(part, `${where}.${name}`);
+    const tensor = parts[name];
+    if (tensor !== undefined) part(name, tensor, parameters);
   }
 
-  const perColumn = (part: ArrayLike<number>, name: string): void => {
-    if (shape.length === 0 || part.length !== columns) {
-      fail('SHAPE', `${name} has ${part.length} entries; one for each of ${columns} columns is needed`);
-    }
-  };
-  if (parts.groupIndex !== undefined) {
-    perColumn(parts.groupIndex, 'groupIndex');
-    if (granularity.type !== 'group' || granularity.axis !== shape.length - 1) {
-      return fail('UNSUPPORTED', 'groupIndex needs group granularity along the last axis');
-    }
-    const groups = Math.ceil(columns / granularity.size);
-    const bad = parts.groupIndex.findIndex((group) => group >= groups);
-    if (bad >= 0) fail('RANGE', `groupIndex[${bad}] is ${parts.groupIndex[bad]} but there are ${groups} groups`);
+  const { groupIndex, permutation, channelScale, outliers, lowRank } = parts;
+  for (const [name, perColumn] of Object.entries({ groupIndex, permutation, channelScale })) {
+    if (perColumn !== undefined) shaped(name, [perColumn.length], [columns]);
   }
-  if (parts.permutation !== undefined) {
-    perColumn(parts.permutation, 'permutation');
-    const seen = new Uint8Array(columns);
-    parts.permutation.forEach((column, j) => {
-      if (column >= columns || seen[column] === 1) {
-        fail('RANGE', `permutation[${j}] is ${column}: out of range or given twice`);
-      }
-      seen[column] = 1;
-    });
+  if (groupIndex !== undefined) {
+    const grouped = granularity.type === 'group' && granularity.axis === shape.length - 1;
+    check(grouped, 'UNSUPPORTED', 'groupIndex needs group granularity along the last axis');
+    below('groupIndex', groupIndex, columnCount(parameters));
   }
-  if (parts.channelScale !== undefined) perColumn(parts.channelScale, 'channelScale');
-
-  const { outliers, lowRank } = parts;
+  if (permutation !== undefined) {
+    below('permutation', permutation, columns);
+    check(new Set(permutation).size === columns, 'RANGE', 'permutation names a column twice');
+  }
   if (outliers !== undefined) {
-    if (!sameShape(outliers.shape, shape)) fail('SHAPE', `outliers are [${outliers.shape}] but the tensor is [${shape}]`);
-    const { rowPointers, columns: at, values } = outliers;
-    const ordered = rowPointers.every((pointer, r) => r === 0 || pointer >= (rowPointers[r - 1] as number));
-    if (rowPointers.length !== rows + 1 || rowPointers[0] !== 0 || !ordered || rowPointers[rows] !== at.length) {
-      fail('RANGE', `outliers.rowPointers must rise from 0 to ${at.length} in ${rows + 1} entries`);
-    }
-    if (values.length !== at.length) fail('SHAPE', `outliers have ${at.length} columns but ${values.length} values`);
-    const bad = at.findIndex((column) => column >= columns);
-    if (bad >= 0) fail('RANGE', `outliers.columns[${bad}] is ${at[bad]} but there are ${columns} columns`);
+    const { rowPointers } = outliers;
+    const count = outliers.columns.length;
+    shaped('outliers', outliers.shape, shape);
+    shaped('outliers.values', [outliers.values.length], [count]);
+    shaped('outliers.rowPointers', [rowPointers.length], [rows + 1]);
+    const rising = rowPointers.every((pointer, row) => pointer >= (rowPointers[row - 1] ?? 0));
+    check(
+      rising && rowPointers[0] === 0 && rowPointers[rows] === count,
+      'RANGE',
+      `outliers.rowPointers should rise from 0 to ${count}`,
+    );
+    below('outliers.columns', outliers.columns, columns);
   }
   if (lowRank !== undefined) {
-    const rank = lowRank.right.shape[0] ?? -1;
-    if (!sameShape(lowRank.left.shape, [rows, rank]) || !sameShape(lowRank.right.shape, [rank, columns])) {
-      fail('SHAPE', `lowRank [${lowRank.left.shape}] times [${lowRank.right.shape}] does not give [${shape}]`);
-    }
+    const rank = lowRank.right.shape[0] as number;
+    shaped('lowRank.left', lowRank.left.shape, [rows, rank]);
+    shaped('lowRank.right', lowRank.right.shape, [rank, columns]);
   }
 }
 
-/** Dimensions of 1 are ignored: `[out, 1]` scales serve where `[out]` is meant. */
-function checkShape(part: Codes | ParameterTensor, expected: Shape, name: string, where: string): void {
-  const squeeze = (shape: Shape) => shape.filter((dimension) => dimension !== 1);
-  if (!sameShape(squeeze(part.shape), squeeze(expected))) {
-    throw new HalftoneError('SHAPE', `${name} are [${part.shape}] but the scheme asks for [${expected}]`, {
-      where,
-      details: { part: name, expected, actual: part.shape },
-    });
-  }
-  if (part.kind === 'packed' && part.bytes.byteLength !== packedByteLength(part.dtype, part.shape)) {
-    throw new HalftoneError('SHAPE', `${name} have ${part.bytes.byteLength} bytes, which is not ${part.dtype} [${part.shape}]`, {
-      where,
-      details: { part: name },
-    });
-  }
+function squeeze(shape: Shape): Shape {
+  return shape.filter((dimension) => dimension !== 1);
 }

@@ -1,16 +1,10 @@
-import { HalftoneError } from './error.js';
+import { expectCount, fail } from './error.js';
 import { elementCount, rowMajorStride } from './shape.js';
 import type { NativeArray, Shape, Tensor } from './types.js';
 
 /** Wraps a typed array as a contiguous row-major tensor, without copying. Throws `SHAPE` when the sizes differ. */
 export function tensor<D extends NativeArray>(data: D, shape: Shape = [data.length]): Tensor<D> {
-  const count = elementCount(shape);
-  if (count !== data.length) {
-    throw new HalftoneError('SHAPE', `shape [${shape}] has ${count} elements but the data has ${data.length}`, {
-      where: 'tensor',
-      details: { shape, length: data.length },
-    });
-  }
+  expectCount('tensor', `elements of shape [${shape}]`, data.length, elementCount(shape));
   return { data, shape: [...shape], stride: rowMajorStride(shape), offset: 0 };
 }
 
@@ -27,26 +21,50 @@ export function isContiguous(view: Tensor): boolean {
 
 /**
  * The elements in row-major order as one typed array: the data itself (a subarray) when the view is contiguous,
- * else a copy.
+ * else a copy. Throws `SHAPE` when the view reaches outside its data.
  */
 export function contiguousData<D extends NativeArray>(view: Tensor<D>): D {
-  const count = elementCount(view.shape);
-  if (isContiguous(view)) {
-    return view.data.subarray(view.offset, view.offset + count) as D;
-  }
-  const copy = new (view.data.constructor as new (length: number) => D)(count);
-  copyStrided(view, copy as { [index: number]: number }, 0, view.offset, 0);
+  const count = checkedCount(view);
+  if (isContiguous(view)) return view.data.subarray(view.offset, view.offset + count) as D;
+  // A Node Buffer is read as the Uint8Array it is: its own constructor is deprecated.
+  const Kind = view.data instanceof Uint8Array ? Uint8Array : view.data.constructor;
+  const copy = new (Kind as new (length: number) => D)(count);
+  copyStrided(view, copy as Writable, 0, view.offset, 0);
   return copy;
 }
 
-function copyStrided(view: Tensor, out: { [index: number]: number }, axis: number, from: number, to: number): number {
+interface Writable {
+  [index: number]: number;
+}
+
+/** Element count of a view whose every element lies inside its data. */
+function checkedCount({ data, shape, stride, offset }: Tensor): number {
+  const count = elementCount(shape);
+  let lowest = offset;
+  let highest = offset;
+  shape.forEach((dimension, axis) => {
+    const reach = (dimension - 1) * (stride[axis] as number);
+    if (reach < 0) lowest += reach;
+    else highest += reach;
+  });
+  if (count > 0 && !(Number.isInteger(lowest + highest) && lowest >= 0 && highest < data.length)) {
+    fail(
+      'SHAPE',
+      'tensor',
+      `shape [${shape}], stride [${stride}], offset ${offset} leave the ${data.length} elements of data`,
+    );
+  }
+  return count;
+}
+
+function copyStrided(view: Tensor, out: Writable, axis: number, from: number, to: number): number {
+  const { data } = view;
   const length = view.shape[axis] ?? 1;
   const stride = view.stride[axis] ?? 1;
   if (axis >= view.shape.length - 1) {
-    for (let i = 0; i < length; i++) out[to + i] = view.data[from + i * stride] as number;
+    for (let i = 0; i < length; i++) out[to + i] = data[from + i * stride] as number;
     return to + length;
   }
-  let next = to;
-  for (let i = 0; i < length; i++) next = copyStrided(view, out, axis + 1, from + i * stride, next);
-  return next;
+  for (let i = 0; i < length; i++) to = copyStrided(view, out, axis + 1, from + i * stride, to);
+  return to;
 }

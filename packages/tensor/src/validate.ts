@@ -1,0 +1,1 @@
+export { validateQuantized } from './validate-quantized.js';

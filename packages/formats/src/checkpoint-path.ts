@@ -39,10 +39,14 @@ export async function openCheckpointPath(path: string, options: OpenCheckpointPa
   const checkpoint = await openFile(file, options);
   if (isGgufSplit(checkpoint)) {
     await checkpoint.close();
-    throw new HalftoneError('UNSUPPORTED', `${file}: is one part of a split model; keep the names -00001-of-0000N.gguf and open the first`, {
-      where: WHERE,
-      details: { path: file },
-    });
+    throw new HalftoneError(
+      'UNSUPPORTED',
+      `${file}: is one part of a split model; keep the names -00001-of-0000N.gguf and open the first`,
+      {
+        where: WHERE,
+        details: { path: file },
+      },
+    );
   }
   return checkpoint;
 }
@@ -57,7 +61,10 @@ async function openIndex(path: string, options: ReadOptions): Promise<Checkpoint
   try {
     const { size } = await stat(path);
     if (size > MAX_INDEX_BYTES) {
-      throw new HalftoneError('FORMAT', `${path}: ${size} bytes, an index has at most ${MAX_INDEX_BYTES}`, { where: WHERE, details: { size } });
+      throw new HalftoneError('FORMAT', `${path}: ${size} bytes, an index has at most ${MAX_INDEX_BYTES}`, {
+        where: WHERE,
+        details: { size },
+      });
     }
     text = await readFile(path, 'utf8');
   } catch (cause) {
@@ -101,20 +108,30 @@ async function chooseFile(folder: string): Promise<string> {
     throw ioError(WHERE, folder, 'list the folder', cause);
   }
   for (const name of ['model.safetensors', SAFETENSORS_INDEX_NAME]) if (names.includes(name)) return name;
-  const firstParts = names.filter((name) => !/-\d{5}-of-\d{5}\.gguf$/.test(name) || /-00001-of-\d{5}\.gguf$/.test(name));
+  const firstParts = names.filter(
+    (name) => !/-\d{5}-of-\d{5}\.gguf$/.test(name) || /-00001-of-\d{5}\.gguf$/.test(name),
+  );
   for (const extension of ['.safetensors', '.gguf', '.bin']) {
     // llama2.c keeps its tokenizer (tokenizer.bin, tok512.bin) beside the model.
     const candidates = firstParts.filter((name) => name.endsWith(extension) && !/^tok.*\.bin$/.test(name));
     if (candidates.length === 1) return candidates[0] as string;
     if (candidates.length > 1) {
-      throw new HalftoneError('IO', `${folder}: has several models (${candidates.slice(0, 5).join(', ')}); give the path of one`, {
-        where: WHERE,
-        details: { path: folder, candidates },
-      });
+      throw new HalftoneError(
+        'IO',
+        `${folder}: has several models (${candidates.slice(0, 5).join(', ')}); give the path of one`,
+        {
+          where: WHERE,
+          details: { path: folder, candidates },
+        },
+      );
     }
   }
-  throw new HalftoneError('IO', `${folder}: holds no model.safetensors, ${SAFETENSORS_INDEX_NAME} or .gguf; check the path`, {
-    where: WHERE,
-    details: { path: folder },
-  });
+  throw new HalftoneError(
+    'IO',
+    `${folder}: holds no model.safetensors, ${SAFETENSORS_INDEX_NAME} or .gguf; check the path`,
+    {
+      where: WHERE,
+      details: { path: folder },
+    },
+  );
 }

@@ -36,7 +36,8 @@ export function formatCodecChecks(codec: FormatCodec, options: FormatCodecCheckO
   return [
     check('recognises its file by the first 16 and 64 bytes, and nothing in zeros', async () => {
       for (const length of [16, 64]) equal(codec.sniff(file.slice(0, length)), true, `sniff of ${length} bytes`);
-      for (const length of [0, 1, 16, 64]) equal(codec.sniff(new Uint8Array(length)), false, `sniff of ${length} zeros`);
+      for (const length of [0, 1, 16, 64])
+        equal(codec.sniff(new Uint8Array(length)), false, `sniff of ${length} zeros`);
     }),
     check('lists tensors that agree with themselves', async () => {
       const checkpoint = await open();
@@ -63,7 +64,11 @@ export function formatCodecChecks(codec: FormatCodec, options: FormatCodecCheckO
           checkPacked(tensor, part, shape);
           const before = packedByteLength(tensor.dtype, [rows.start, ...tensor.shape.slice(1)]);
           const expected = whole.bytes.subarray(before, before + part.bytes.length);
-          equal(sameBytes(part.bytes, expected), true, `${tensor.name}: rows [${rows.start}, ${rows.end}) equal the whole's`);
+          equal(
+            sameBytes(part.bytes, expected),
+            true,
+            `${tensor.name}: rows [${rows.start}, ${rows.end}) equal the whole's`,
+          );
         }
       }
     }),
@@ -72,13 +77,22 @@ export function formatCodecChecks(codec: FormatCodec, options: FormatCodecCheckO
         const first = await tensor.read();
         const copy = first.bytes.slice();
         first.bytes.fill(0xa5);
-        equal(sameBytes((await tensor.read()).bytes, copy), true, `${tensor.name}: second read after the first was changed`);
+        equal(
+          sameBytes((await tensor.read()).bytes, copy),
+          true,
+          `${tensor.name}: second read after the first was changed`,
+        );
       }
     }),
     check('refuses rows outside a tensor', async () => {
       for (const tensor of (await open()).tensors.values()) {
         const rows = tensor.shape[0] ?? 1;
-        for (const range of [{ start: -1, end: 1 }, { start: 0, end: rows + 1 }, { start: 1, end: 0 }, { start: 0.5, end: 1 }]) {
+        for (const range of [
+          { start: -1, end: 1 },
+          { start: 0, end: rows + 1 },
+          { start: 1, end: 0 },
+          { start: 0.5, end: 1 },
+        ]) {
           await rejects(() => tensor.read(range), `${tensor.name}: rows [${range.start}, ${range.end})`);
         }
       }

@@ -31,7 +31,8 @@ export async function fileSink(path: string, options: FileSinkOptions = {}): Pro
   let state: 'open' | 'committed' | 'aborted' = 'open';
 
   function checkOpen(): void {
-    if (state !== 'open') throw new HalftoneError('IO', `${path}: the sink is ${state}; make a new one`, { where, details: { path } });
+    if (state !== 'open')
+      throw new HalftoneError('IO', `${path}: the sink is ${state}; make a new one`, { where, details: { path } });
   }
 
   async function abort(): Promise<void> {
@@ -88,10 +89,14 @@ async function checkFreeSpace(folder: string, path: string, expectedBytes: numbe
     throw ioError('fileSink', folder, 'use the folder', cause);
   }
   if (free < expectedBytes) {
-    throw new HalftoneError('IO', `${path}: needs ${expectedBytes} bytes, the disk has ${free} free; free some or write elsewhere`, {
-      where: 'fileSink',
-      details: { path, expectedBytes, free },
-    });
+    throw new HalftoneError(
+      'IO',
+      `${path}: needs ${expectedBytes} bytes, the disk has ${free} free; free some or write elsewhere`,
+      {
+        where: 'fileSink',
+        details: { path, expectedBytes, free },
+      },
+    );
   }
 }
 

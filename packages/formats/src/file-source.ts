@@ -22,7 +22,10 @@ export async function fileSource(path: string): Promise<ByteSource> {
   try {
     const stats = await handle.stat();
     if (!stats.isFile()) {
-      throw new HalftoneError('IO', `${path}: not a regular file; give the path of a file`, { where, details: { path } });
+      throw new HalftoneError('IO', `${path}: not a regular file; give the path of a file`, {
+        where,
+        details: { path },
+      });
     }
     size = stats.size;
   } catch (cause) {
@@ -35,7 +38,8 @@ export async function fileSource(path: string): Promise<ByteSource> {
     size,
     async read(start, end, options) {
       checkByteRange(start, end, size, where, path);
-      if (closed) throw new HalftoneError('IO', `${path}: the source is closed; open it again`, { where, details: { path } });
+      if (closed)
+        throw new HalftoneError('IO', `${path}: the source is closed; open it again`, { where, details: { path } });
       const bytes = allocateBytes(end - start, where, path);
       let done = 0;
       while (done < bytes.length) {
@@ -47,10 +51,14 @@ export async function fileSource(path: string): Promise<ByteSource> {
           throw ioError(where, path, `read at offset ${start + done}`, cause);
         }
         if (bytesRead === 0) {
-          throw new HalftoneError('IO', `${path}: ends at byte ${start + done}, it had ${size} when opened; it was changed`, {
-            where,
-            details: { path, size, end: start + done },
-          });
+          throw new HalftoneError(
+            'IO',
+            `${path}: ends at byte ${start + done}, it had ${size} when opened; it was changed`,
+            {
+              where,
+              details: { path, size, end: start + done },
+            },
+          );
         }
         done += bytesRead;
       }

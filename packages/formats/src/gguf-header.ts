@@ -78,7 +78,8 @@ export async function readGgufHeader(source: ByteSource, options?: ReadOptions):
     const key = await readString(cursor, `the key of metadata entry ${i}`);
     if (key.raw !== undefined) fail(`metadata entry ${i} at offset ${keyAt}: its key is not UTF-8`, { offset: keyAt });
     if (key.text === '') fail(`metadata entry ${i} at offset ${keyAt}: its key is empty`, { offset: keyAt });
-    if (metadata.has(key.text)) fail(`metadata key ${key.text} occurs twice, at offset ${keyAt}`, { offset: keyAt, key: key.text });
+    if (metadata.has(key.text))
+      fail(`metadata key ${key.text} occurs twice, at offset ${keyAt}`, { offset: keyAt, key: key.text });
     metadata.set(key.text, await readValue(cursor, key.text));
   }
   const alignment = readAlignment(metadata);
@@ -120,7 +121,8 @@ async function readTensorInfo(cursor: ByteCursor, index: number, expectedOffset:
   const nameAt = cursor.position;
   const nameString = await readString(cursor, `the name of tensor ${index}`, GGUF_MAX_NAME_BYTES);
   const name = nameString.text;
-  if (nameString.raw !== undefined) fail(`tensor ${index} at offset ${nameAt}: its name is not UTF-8`, { offset: nameAt });
+  if (nameString.raw !== undefined)
+    fail(`tensor ${index} at offset ${nameAt}: its name is not UTF-8`, { offset: nameAt });
   if (!cursor.has(4)) await cursor.fill(4, `${name}: dimension count`);
   const dimensions = cursor.takeU32();
   if (dimensions < 1 || dimensions > GGUF_MAX_DIMENSIONS) {
@@ -143,11 +145,14 @@ async function readTensorInfo(cursor: ByteCursor, index: number, expectedOffset:
   }
   const byteLength = ggmlTensorBytes(name, dtype, shape);
   if (offset !== BigInt(expectedOffset)) {
-    fail(`${name}: data offset ${offset}, expected ${expectedOffset} (tensors lie one after the other); the file is damaged`, {
-      name,
-      offset,
-      expected: expectedOffset,
-    });
+    fail(
+      `${name}: data offset ${offset}, expected ${expectedOffset} (tensors lie one after the other); the file is damaged`,
+      {
+        name,
+        offset,
+        expected: expectedOffset,
+      },
+    );
   }
   return { name, dtype, shape, offset: expectedOffset, byteLength };
 }
@@ -163,7 +168,8 @@ async function readValue(cursor: ByteCursor, key: string): Promise<GgufValue> {
   if (!cursor.has(12)) await cursor.fill(12, `${key}: array header`);
   const itemId = cursor.takeU32();
   const length = cursor.takeU64();
-  if (itemId === GGUF_ARRAY_ID) unsupported(`${key}: arrays of arrays are not supported; llama.cpp refuses them too`, { key });
+  if (itemId === GGUF_ARRAY_ID)
+    unsupported(`${key}: arrays of arrays are not supported; llama.cpp refuses them too`, { key });
   const type = ggufScalarType(itemId);
   if (type === undefined) fail(`${key}: array element type ${itemId} does not exist`, { key, typeId: itemId });
   const count = boundedCount(cursor, length, GGUF_SCALAR_BYTES[type], `${key}: array items`);
@@ -237,7 +243,11 @@ function typedItems(type: Exclude<GgufScalarType, 'string'>, bytes: Uint8Array):
   }
 }
 
-async function readString(cursor: ByteCursor, what: string, maxBytes?: number): Promise<{ text: string; raw?: Uint8Array }> {
+async function readString(
+  cursor: ByteCursor,
+  what: string,
+  maxBytes?: number,
+): Promise<{ text: string; raw?: Uint8Array }> {
   if (!cursor.has(8)) await cursor.fill(8, what);
   const length = boundedCount(cursor, cursor.takeU64(), 1, `bytes of ${what}`);
   if (maxBytes !== undefined && length > maxBytes) {
@@ -249,11 +259,14 @@ async function readString(cursor: ByteCursor, what: string, maxBytes?: number): 
 
 function boundedCount(cursor: ByteCursor, count: bigint, leastBytes: number, what: string): number {
   if (count > BigInt(Math.floor(cursor.remaining / leastBytes))) {
-    fail(`${count} ${what} do not fit in the ${cursor.remaining} bytes left at offset ${cursor.position}; the file is damaged`, {
-      count,
-      offset: cursor.position,
-      remaining: cursor.remaining,
-    });
+    fail(
+      `${count} ${what} do not fit in the ${cursor.remaining} bytes left at offset ${cursor.position}; the file is damaged`,
+      {
+        count,
+        offset: cursor.position,
+        remaining: cursor.remaining,
+      },
+    );
   }
   return Number(count);
 }

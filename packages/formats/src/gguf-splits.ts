@@ -15,7 +15,8 @@ export function ggufSplitNames(fileName: string): string[] | undefined {
   const match = SPLIT_NAME.exec(fileName);
   if (match === null) return undefined;
   const [, base, number, total] = match as unknown as [string, string, string, string];
-  if (Number(number) !== 1) fail(`${fileName}: is a later part of a split model; open ${splitName(base, 1, Number(total))}`, { fileName });
+  if (Number(number) !== 1)
+    fail(`${fileName}: is a later part of a split model; open ${splitName(base, 1, Number(total))}`, { fileName });
   return Array.from({ length: Number(total) }, (_, i) => splitName(base, i + 1, Number(total)));
 }
 
@@ -32,12 +33,16 @@ export function joinGgufSplits(parts: readonly GgufCheckpoint[]): GgufCheckpoint
   const [first] = parts;
   if (first === undefined) fail('a split model has at least one part', {});
   const count = first.metadata.get('split.count');
-  if (count !== parts.length) fail(`split.count is ${String(count ?? 'absent')} but ${parts.length} parts are given`, { count });
+  if (count !== parts.length)
+    fail(`split.count is ${String(count ?? 'absent')} but ${parts.length} parts are given`, { count });
   const tensors = new Map<string, LazyTensor>();
   for (const [i, part] of parts.entries()) {
     const number = part.metadata.get('split.no');
     if (number !== i || part.metadata.get('split.count') !== count) {
-      fail(`part ${i + 1} says it is split ${String(number)} of ${String(part.metadata.get('split.count'))}; check the files`, { part: i });
+      fail(
+        `part ${i + 1} says it is split ${String(number)} of ${String(part.metadata.get('split.count'))}; check the files`,
+        { part: i },
+      );
     }
     for (const [name, tensor] of part.tensors) {
       if (tensors.has(name)) fail(`${name}: occurs in two parts; the parts are not of one model`, { name });
@@ -45,7 +50,8 @@ export function joinGgufSplits(parts: readonly GgufCheckpoint[]): GgufCheckpoint
     }
   }
   const total = first.metadata.get('split.tensors.count');
-  if (total !== tensors.size) fail(`split.tensors.count is ${String(total)} but the parts have ${tensors.size} tensors`, { total });
+  if (total !== tensors.size)
+    fail(`split.tensors.count is ${String(total)} but the parts have ${tensors.size} tensors`, { total });
   const ggufMetadata = new Map<string, GgufValue>([...first.ggufMetadata].filter(([key]) => !key.startsWith('split.')));
   return {
     ...first,

@@ -1,8 +1,26 @@
-import { type DType, GGML_TYPES, type GgmlType, isGgmlType, type MetadataValue, type StorageType } from '@halftone/tensor';
+import {
+  type DType,
+  GGML_TYPES,
+  type GgmlType,
+  isGgmlType,
+  type MetadataValue,
+  type StorageType,
+} from '@halftone/tensor';
 
 /** Scalar types of GGUF metadata. */
 export type GgufScalarType =
-  | 'u8' | 'i8' | 'u16' | 'i16' | 'u32' | 'i32' | 'f32' | 'bool' | 'string' | 'u64' | 'i64' | 'f64';
+  | 'u8'
+  | 'i8'
+  | 'u16'
+  | 'i16'
+  | 'u32'
+  | 'i32'
+  | 'f32'
+  | 'bool'
+  | 'string'
+  | 'u64'
+  | 'i64'
+  | 'f64';
 
 /** A metadata type: a scalar, or an array of scalars. Arrays of arrays are refused, as in llama.cpp. */
 export type GgufValueType = GgufScalarType | `${GgufScalarType}[]`;
@@ -31,14 +49,36 @@ export interface GgufMetadataEntry extends GgufValue {
 
 /** Type ids: `enum gguf_type`. */
 export const GGUF_SCALAR_IDS: Readonly<Record<GgufScalarType, number>> = {
-  u8: 0, i8: 1, u16: 2, i16: 3, u32: 4, i32: 5, f32: 6, bool: 7, string: 8, u64: 10, i64: 11, f64: 12,
+  u8: 0,
+  i8: 1,
+  u16: 2,
+  i16: 3,
+  u32: 4,
+  i32: 5,
+  f32: 6,
+  bool: 7,
+  string: 8,
+  u64: 10,
+  i64: 11,
+  f64: 12,
 };
 
 export const GGUF_ARRAY_ID = 9;
 
 /** Bytes of one value; for strings of the length field alone, the least a string takes. */
 export const GGUF_SCALAR_BYTES: Readonly<Record<GgufScalarType, number>> = {
-  u8: 1, i8: 1, u16: 2, i16: 2, u32: 4, i32: 4, f32: 4, bool: 1, string: 8, u64: 8, i64: 8, f64: 8,
+  u8: 1,
+  i8: 1,
+  u16: 2,
+  i16: 2,
+  u32: 4,
+  i32: 4,
+  f32: 4,
+  bool: 1,
+  string: 8,
+  u64: 8,
+  i64: 8,
+  f64: 8,
 };
 
 export function ggufScalarType(id: number): GgufScalarType | undefined {
@@ -53,17 +93,43 @@ export const GGUF_MAX_DIMENSIONS = 4;
 
 /** ggml's plain element types: `enum ggml_type`. */
 const ELEMENT_IDS: Readonly<Partial<Record<DType, number>>> = {
-  f32: 0, f16: 1, i8: 24, i16: 25, i32: 26, i64: 27, f64: 28, bf16: 30,
+  f32: 0,
+  f16: 1,
+  i8: 24,
+  i16: 25,
+  i32: 26,
+  i64: 27,
+  f64: 28,
+  bf16: 30,
 };
 
 /** Names of types that exist in ggml but are not read here, for messages. */
 const OTHER_NAMES: Readonly<Record<number, string>> = {
-  4: 'Q4_2 (removed from ggml)', 5: 'Q4_3 (removed from ggml)', 9: 'Q8_1', 15: 'Q8_K',
-  16: 'IQ2_XXS', 17: 'IQ2_XS', 18: 'IQ3_XXS', 19: 'IQ1_S', 20: 'IQ4_NL', 21: 'IQ3_S', 22: 'IQ2_S', 23: 'IQ4_XS', 29: 'IQ1_M',
-  31: 'Q4_0_4_4 (removed from ggml)', 32: 'Q4_0_4_8 (removed from ggml)', 33: 'Q4_0_8_8 (removed from ggml)',
-  34: 'TQ1_0', 35: 'TQ2_0',
-  36: 'IQ4_NL_4_4 (removed from ggml)', 37: 'IQ4_NL_4_8 (removed from ggml)', 38: 'IQ4_NL_8_8 (removed from ggml)',
-  39: 'MXFP4', 40: 'NVFP4', 41: 'Q1_0', 42: 'Q2_0',
+  4: 'Q4_2 (removed from ggml)',
+  5: 'Q4_3 (removed from ggml)',
+  9: 'Q8_1',
+  15: 'Q8_K',
+  16: 'IQ2_XXS',
+  17: 'IQ2_XS',
+  18: 'IQ3_XXS',
+  19: 'IQ1_S',
+  20: 'IQ4_NL',
+  21: 'IQ3_S',
+  22: 'IQ2_S',
+  23: 'IQ4_XS',
+  29: 'IQ1_M',
+  31: 'Q4_0_4_4 (removed from ggml)',
+  32: 'Q4_0_4_8 (removed from ggml)',
+  33: 'Q4_0_8_8 (removed from ggml)',
+  34: 'TQ1_0',
+  35: 'TQ2_0',
+  36: 'IQ4_NL_4_4 (removed from ggml)',
+  37: 'IQ4_NL_4_8 (removed from ggml)',
+  38: 'IQ4_NL_8_8 (removed from ggml)',
+  39: 'MXFP4',
+  40: 'NVFP4',
+  41: 'Q1_0',
+  42: 'Q2_0',
 };
 
 /** The storage type of a ggml type id; undefined for those not read here. */

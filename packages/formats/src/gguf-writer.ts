@@ -10,7 +10,14 @@ import {
 import { byteBuilder } from './internal/byte-builder.js';
 import { writeGgufEntry } from './internal/gguf-value.js';
 import { alignUp, ggmlTensorBytes } from './internal/tensor-size.js';
-import { type FileLayout, type TensorPlacement, type TensorWriter, tensorWriter, type WriteDataOptions, writeAll } from './tensor-writer.js';
+import {
+  type FileLayout,
+  type TensorPlacement,
+  type TensorWriter,
+  tensorWriter,
+  type WriteDataOptions,
+  writeAll,
+} from './tensor-writer.js';
 
 const LARGEST_ALIGNMENT = 1 << 20;
 
@@ -60,13 +67,21 @@ export function ggufLayout(
     names.add(name);
     const nameBytes = new TextEncoder().encode(name);
     if (nameBytes.length > GGUF_MAX_NAME_BYTES) {
-      fail('FORMAT', `${name}: the name has ${nameBytes.length} bytes, GGUF allows ${GGUF_MAX_NAME_BYTES}; shorten it`, { name });
+      fail(
+        'FORMAT',
+        `${name}: the name has ${nameBytes.length} bytes, GGUF allows ${GGUF_MAX_NAME_BYTES}; shorten it`,
+        { name },
+      );
     }
     const typeId = ggmlTypeId(dtype);
-    if (typeId === undefined) fail('UNSUPPORTED', `${name}: ggml has no type ${dtype}; convert it first`, { name, dtype });
+    if (typeId === undefined)
+      fail('UNSUPPORTED', `${name}: ggml has no type ${dtype}; convert it first`, { name, dtype });
     const dimensions = shape.length === 0 ? [1] : shape;
     if (dimensions.length > GGUF_MAX_DIMENSIONS || dimensions.includes(0)) {
-      fail('SHAPE', `${name}: shape [${shape}] cannot be stored, GGUF takes 1 to 4 dimensions above 0; reshape it`, { name, shape });
+      fail('SHAPE', `${name}: shape [${shape}] cannot be stored, GGUF takes 1 to 4 dimensions above 0; reshape it`, {
+        name,
+        shape,
+      });
     }
     const byteLength = ggmlTensorBytes(name, dtype, dimensions);
     builder.string(nameBytes);
@@ -95,7 +110,11 @@ export function createGgufWriter(
 }
 
 /** Writes one GGUF file and commits the sink; on failure the sink is aborted. */
-export async function writeGguf(sink: ByteSink, entries: readonly TensorEntry[], options: WriteGgufOptions): Promise<FileLayout> {
+export async function writeGguf(
+  sink: ByteSink,
+  entries: readonly TensorEntry[],
+  options: WriteGgufOptions,
+): Promise<FileLayout> {
   const layout = ggufLayout(options.metadata, entries, options);
   await writeAll(sink, layout, 'gguf', options);
   return layout;
@@ -106,14 +125,24 @@ function resolveAlignment(metadata: readonly GgufMetadataEntry[], wanted: number
   const alignment = wanted ?? (entry === undefined ? GGUF_DEFAULT_ALIGNMENT : (entry.value as number));
   const isPower = Number.isInteger(alignment) && alignment > 0 && (alignment & (alignment - 1)) === 0;
   if (!isPower || alignment > LARGEST_ALIGNMENT) {
-    fail('RANGE', `the alignment ${String(alignment)} is not a power of two from 1 to ${LARGEST_ALIGNMENT}`, { alignment });
+    fail('RANGE', `the alignment ${String(alignment)} is not a power of two from 1 to ${LARGEST_ALIGNMENT}`, {
+      alignment,
+    });
   }
   if (entry !== undefined && (entry.type !== 'u32' || entry.value !== alignment)) {
-    fail('RANGE', `general.alignment is ${entry.type} ${String(entry.value)}, expected u32 ${alignment}; drop the key`, { alignment });
+    fail(
+      'RANGE',
+      `general.alignment is ${entry.type} ${String(entry.value)}, expected u32 ${alignment}; drop the key`,
+      { alignment },
+    );
   }
   return alignment;
 }
 
-function fail(code: 'FORMAT' | 'SHAPE' | 'RANGE' | 'UNSUPPORTED', message: string, details: Record<string, unknown>): never {
+function fail(
+  code: 'FORMAT' | 'SHAPE' | 'RANGE' | 'UNSUPPORTED',
+  message: string,
+  details: Record<string, unknown>,
+): never {
   throw new HalftoneError(code, message, { where: 'gguf', details });
 }

@@ -32,13 +32,19 @@ export async function httpSource(url: string | URL, options: HttpSourceOptions =
     retryDelay: options.retryDelay ?? 300,
   };
 
-  function request<T>(start: number, end: number, signal: AbortSignal | undefined, use: (response: Response) => Promise<T>): Promise<T> {
+  function request<T>(
+    start: number,
+    end: number,
+    signal: AbortSignal | undefined,
+    use: (response: Response) => Promise<T>,
+  ): Promise<T> {
     const headers = { ...options.headers, range: `bytes=${start}-${end - 1}` };
     return fetchWithRetry(policy, url, { headers, signal }, name, use);
   }
 
   const probe = await request(0, 1, options.signal, async (response) => {
-    if (response.status === 416 && response.headers.get('content-range') === 'bytes */0') return { size: 0, etag: null };
+    if (response.status === 416 && response.headers.get('content-range') === 'bytes */0')
+      return { size: 0, etag: null };
     const range = contentRange(response, name);
     await receive(response, 1, name);
     if (range.start !== 0 || range.end !== 1) throw wrongRange(name, response, 0, 1);
@@ -66,7 +72,8 @@ export async function httpSource(url: string | URL, options: HttpSourceOptions =
     async read(start, end, readOptions) {
       throwIfAborted(readOptions?.signal, WHERE);
       checkByteRange(start, end, size, WHERE, name);
-      if (end - start <= PIECE_BYTES) return start === end ? new Uint8Array(0) : readPiece(start, end, readOptions?.signal);
+      if (end - start <= PIECE_BYTES)
+        return start === end ? new Uint8Array(0) : readPiece(start, end, readOptions?.signal);
       const bytes = allocateBytes(end - start, WHERE, name);
       for (let at = start; at < end; at += PIECE_BYTES) {
         bytes.set(await readPiece(at, Math.min(end, at + PIECE_BYTES), readOptions?.signal), at - start);
@@ -88,13 +95,18 @@ function publicName(url: string | URL): string {
 
 function contentRange(response: Response, name: string): { start: number; end: number; size: number } {
   if (response.status === 200) {
-    throw new HalftoneError('UNSUPPORTED', `${name}: the server ignores range requests; download the file and open it from there`, {
-      where: WHERE,
-      details: { status: 200 },
-    });
+    throw new HalftoneError(
+      'UNSUPPORTED',
+      `${name}: the server ignores range requests; download the file and open it from there`,
+      {
+        where: WHERE,
+        details: { status: 200 },
+      },
+    );
   }
   if (response.status !== 206) {
-    const fix = response.status === 401 || response.status === 403 ? 'pass an authorization header' : 'check the address';
+    const fix =
+      response.status === 401 || response.status === 403 ? 'pass an authorization header' : 'check the address';
     throw new HalftoneError('IO', `${name}: the server answered ${response.status} ${response.statusText}; ${fix}`, {
       where: WHERE,
       details: { status: response.status },
@@ -103,10 +115,14 @@ function contentRange(response: Response, name: string): { start: number; end: n
   const header = response.headers.get('content-range') ?? '';
   const match = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/.exec(header);
   if (match === null) {
-    throw new HalftoneError('IO', `${name}: the server sent the Content-Range ${JSON.stringify(header)}, which gives no size`, {
-      where: WHERE,
-      details: { header },
-    });
+    throw new HalftoneError(
+      'IO',
+      `${name}: the server sent the Content-Range ${JSON.stringify(header)}, which gives no size`,
+      {
+        where: WHERE,
+        details: { header },
+      },
+    );
   }
   return { start: Number(match[1]), end: Number(match[2]) + 1, size: Number(match[3]) };
 }
@@ -145,4 +161,3 @@ function lengthError(name: string, received: number, expected: number): Halftone
     details: { received, expected, shortBody: received < expected },
   });
 }
-

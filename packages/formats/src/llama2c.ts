@@ -37,7 +37,9 @@ export const llama2c: FormatCodec = {
 /** Configuration in Hugging Face's form of a checkpoint opened by `llama2c`. Throws `UNSUPPORTED` for others. */
 export function llama2cConfig(checkpoint: Checkpoint): Record<string, unknown> {
   if (checkpoint.format !== 'llama2c') {
-    throw new HalftoneError('UNSUPPORTED', `a ${checkpoint.format} checkpoint has no llama2.c header`, { where: 'llama2c' });
+    throw new HalftoneError('UNSUPPORTED', `a ${checkpoint.format} checkpoint has no llama2.c header`, {
+      where: 'llama2c',
+    });
   }
   const field = (name: (typeof FIELDS)[number]) => checkpoint.metadata.get(name) as number;
   return {
@@ -77,13 +79,16 @@ function problemOf(fields: readonly number[]): string | undefined {
     if (value < 1 || value > (limits[i] as number)) return `${FIELDS[i]} ${field} is not from 1 to ${limits[i]}`;
   }
   const [dim, , , heads, kvHeads] = fields as [number, number, number, number, number?];
-  if (dim % heads !== 0 || (dim / heads) % 2 !== 0) return `dim ${dim} does not divide into ${heads} heads of even size`;
-  if (kvHeads !== undefined && (heads % kvHeads !== 0 || kvHeads > heads)) return `${heads} heads do not share ${kvHeads} key heads`;
+  if (dim % heads !== 0 || (dim / heads) % 2 !== 0)
+    return `dim ${dim} does not divide into ${heads} heads of even size`;
+  if (kvHeads !== undefined && (heads % kvHeads !== 0 || kvHeads > heads))
+    return `${heads} heads do not share ${kvHeads} key heads`;
   return undefined;
 }
 
 async function open(source: ByteSource, options?: ReadOptions): Promise<Checkpoint> {
-  if (source.size < HEADER_BYTES) fail(`${source.name}: ${source.size} bytes are too few for a llama2.c header`, { size: source.size });
+  if (source.size < HEADER_BYTES)
+    fail(`${source.name}: ${source.size} bytes are too few for a llama2.c header`, { size: source.size });
   const fields = readFields(await source.read(0, HEADER_BYTES, options));
   const problem = problemOf(fields);
   if (problem !== undefined) fail(`${source.name}: ${problem}; the file is not a legacy llama2.c model`, { fields });
@@ -96,10 +101,13 @@ async function open(source: ByteSource, options?: ReadOptions): Promise<Checkpoi
   for (const { name, shape, heads } of tensorsOf(header, sharedClassifier)) {
     const byteLength = shape.reduce((product, n) => product * n, 4);
     if (offset + byteLength > source.size) {
-      fail(`${source.name}: ${name ?? 'a skipped table'} needs bytes to ${offset + byteLength}, the file has ${source.size}; it is cut off`, {
-        name,
-        size: source.size,
-      });
+      fail(
+        `${source.name}: ${name ?? 'a skipped table'} needs bytes to ${offset + byteLength}, the file has ${source.size}; it is cut off`,
+        {
+          name,
+          size: source.size,
+        },
+      );
     }
     if (name !== undefined) {
       const stored = lazyTensor({ source, where: 'llama2c', name, dtype: 'f32', shape, offset, byteLength });
@@ -108,10 +116,13 @@ async function open(source: ByteSource, options?: ReadOptions): Promise<Checkpoi
     offset += byteLength;
   }
   if (offset !== source.size) {
-    fail(`${source.name}: its header describes ${offset} bytes, the file has ${source.size}; it is not a legacy llama2.c model`, {
-      expected: offset,
-      size: source.size,
-    });
+    fail(
+      `${source.name}: its header describes ${offset} bytes, the file has ${source.size}; it is not a legacy llama2.c model`,
+      {
+        expected: offset,
+        size: source.size,
+      },
+    );
   }
   const metadata = new Map<string, MetadataValue>([...Object.entries(header), ['shared_classifier', sharedClassifier]]);
   return {
@@ -135,7 +146,14 @@ interface StoredShape {
 
 /** Everything in the file, in file order. */
 function* tensorsOf(header: Llama2cHeader, sharedClassifier: boolean): Generator<StoredShape> {
-  const { dim, hidden_dim: hidden, n_heads: heads, n_kv_heads: kvHeads, vocab_size: vocabulary, seq_len: context } = header;
+  const {
+    dim,
+    hidden_dim: hidden,
+    n_heads: heads,
+    n_kv_heads: kvHeads,
+    vocab_size: vocabulary,
+    seq_len: context,
+  } = header;
   const headDim = dim / heads;
   const kvDim = kvHeads * headDim;
   const layers = Array.from({ length: header.n_layers }, (_, i) => `model.layers.${i}`);

@@ -20,10 +20,14 @@ export async function openCheckpoint(source: ByteSource, options: OpenCheckpoint
   const codec = options.codecs.find((candidate) => candidate.sniff(head));
   if (codec === undefined) {
     const names = options.codecs.map((candidate) => candidate.name).join(', ') || 'none';
-    throw new HalftoneError('FORMAT', `${source.name}: not a file of any given format (${names}); check the path or add a codec`, {
-      where: 'openCheckpoint',
-      details: { size: source.size, head: [...head.subarray(0, 16)] },
-    });
+    throw new HalftoneError(
+      'FORMAT',
+      `${source.name}: not a file of any given format (${names}); check the path or add a codec`,
+      {
+        where: 'openCheckpoint',
+        details: { size: source.size, head: [...head.subarray(0, 16)] },
+      },
+    );
   }
   return codec.open(source, options);
 }

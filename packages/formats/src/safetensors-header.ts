@@ -106,25 +106,33 @@ function readTensorInfo(name: string, value: JsonValue, dataBytes: number): Safe
   const fileType = value.get('dtype');
   if (typeof fileType !== 'string') fail(`${name}: dtype is not a string`, { name });
   if (!Object.hasOwn(SAFETENSORS_DTYPES, fileType)) {
-    throw new HalftoneError('UNSUPPORTED', `${name}: dtype ${fileType} is not supported; convert it to a real type first`, {
-      where: 'safetensors',
-      details: { name, dtype: fileType },
-    });
+    throw new HalftoneError(
+      'UNSUPPORTED',
+      `${name}: dtype ${fileType} is not supported; convert it to a real type first`,
+      {
+        where: 'safetensors',
+        details: { name, dtype: fileType },
+      },
+    );
   }
   const dtype = SAFETENSORS_DTYPES[fileType] as DType;
   const shape = wholeNumbers(value.get('shape'));
   if (shape === undefined) fail(`${name}: shape is not a list of whole numbers from 0 up`, { name });
-  if (shape.length > MAX_DIMENSIONS) fail(`${name}: ${shape.length} dimensions, at most ${MAX_DIMENSIONS} are read`, { name });
+  if (shape.length > MAX_DIMENSIONS)
+    fail(`${name}: ${shape.length} dimensions, at most ${MAX_DIMENSIONS} are read`, { name });
   const offsets = wholeNumbers(value.get('data_offsets'));
   if (offsets?.length !== 2) fail(`${name}: data_offsets is not a pair of whole numbers`, { name });
   const [begin, end] = offsets as [number, number];
   if (begin > end || end > dataBytes) {
-    fail(`${name}: data_offsets [${begin}, ${end}] do not lie in the ${dataBytes} data bytes; the file is cut off or damaged`, {
-      name,
-      begin,
-      end,
-      dataBytes,
-    });
+    fail(
+      `${name}: data_offsets [${begin}, ${end}] do not lie in the ${dataBytes} data bytes; the file is cut off or damaged`,
+      {
+        name,
+        begin,
+        end,
+        dataBytes,
+      },
+    );
   }
   const bits = tensorElements(name, shape, 'safetensors') * DTYPES[dtype].bits;
   if (bits % 8 !== 0) fail(`${name}: ${fileType} of shape [${shape}] is not a whole number of bytes`, { name, shape });

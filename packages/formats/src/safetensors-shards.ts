@@ -70,13 +70,20 @@ export async function openSafetensorsShards(index: SafetensorsIndex, options: Op
     for (const { file, checkpoint } of shards) {
       for (const [name, tensor] of checkpoint.tensors) {
         const expected = index.weightMap.get(name);
-        if (expected === undefined) fail(`${name}: is in ${file} but not in the index; make the index again`, { name, file });
-        if (expected !== file) fail(`${name}: the index says ${expected} but it is in ${file}; make the index again`, { name, file, expected });
+        if (expected === undefined)
+          fail(`${name}: is in ${file} but not in the index; make the index again`, { name, file });
+        if (expected !== file)
+          fail(`${name}: the index says ${expected} but it is in ${file}; make the index again`, {
+            name,
+            file,
+            expected,
+          });
         tensors.set(name, tensor);
       }
     }
     for (const [name, file] of index.weightMap) {
-      if (!tensors.has(name)) fail(`${name}: the index says ${file} but it is not there; download the file again`, { name, file });
+      if (!tensors.has(name))
+        fail(`${name}: the index says ${file} but it is not there; download the file again`, { name, file });
     }
     return {
       format: 'safetensors',
@@ -103,7 +110,10 @@ export interface SafetensorsShardPlan {
 }
 
 /** Distributes tensors over files in the given order and computes every header and the index. A pure function. */
-export function planSafetensorsShards(entries: readonly TensorEntry[], options: ShardOptions = {}): SafetensorsShardPlan {
+export function planSafetensorsShards(
+  entries: readonly TensorEntry[],
+  options: ShardOptions = {},
+): SafetensorsShardPlan {
   const { maxShardBytes = 5_000_000_000 } = options;
   const whole = safetensorsLayout(entries, { ...options, order: 'aligned' });
   const sizes = new Map(whole.tensors.map(({ name, byteLength }) => [name, byteLength]));
@@ -143,7 +153,10 @@ export async function writeSafetensorsShards(
 ): Promise<SafetensorsShardPlan> {
   const plan = planSafetensorsShards(entries, options);
   const text = plan.index === undefined ? undefined : new TextEncoder().encode(plan.index);
-  const last = text && { fileName: SAFETENSORS_INDEX_NAME, layout: { header: text, tensors: [], byteLength: text.length } };
+  const last = text && {
+    fileName: SAFETENSORS_INDEX_NAME,
+    layout: { header: text, tensors: [], byteLength: text.length },
+  };
   await writeFileSet(plan.files, last, 'safetensors', options.createSink, options);
   return plan;
 }

@@ -1,14 +1,14 @@
-import {
-  type ByteSink,
-  DTYPES,
-  type DType,
-  HalftoneError,
-  isGgmlType,
-  type TensorEntry,
-} from '@halftone/tensor';
+import { type ByteSink, DTYPES, type DType, HalftoneError, isGgmlType, type TensorEntry } from '@halftone/tensor';
 import { tensorElements } from './internal/tensor-size.js';
 import { SAFETENSORS_DTYPES, SAFETENSORS_MAX_HEADER_BYTES } from './safetensors-header.js';
-import { type FileLayout, type TensorPlacement, type TensorWriter, tensorWriter, type WriteDataOptions, writeAll } from './tensor-writer.js';
+import {
+  type FileLayout,
+  type TensorPlacement,
+  type TensorWriter,
+  tensorWriter,
+  type WriteDataOptions,
+  writeAll,
+} from './tensor-writer.js';
 
 export interface SafetensorsLayoutOptions {
   /** `__metadata__`. Default `{ format: 'pt' }`, which transformers asks for. */
@@ -48,20 +48,30 @@ export function safetensorsLayout(entries: readonly TensorEntry[], options: Safe
   for (const { entry, fileType, bits, byteLength } of measured) {
     const { name, dtype, shape } = entry;
     if (byteLength > 0 && (position * 8) % Math.max(bits, 8) !== 0) {
-      fail('FORMAT', `${name}: would start at data offset ${position}, not a multiple of its element size; use order 'aligned'`, {
-        name,
-        offset: position,
-      });
+      fail(
+        'FORMAT',
+        `${name}: would start at data offset ${position}, not a multiple of its element size; use order 'aligned'`,
+        {
+          name,
+          offset: position,
+        },
+      );
     }
     const offsets = `[${position},${position + byteLength}]`;
-    members.push(`${JSON.stringify(name)}:{"dtype":"${fileType}","shape":[${shape.join(',')}],"data_offsets":${offsets}}`);
+    members.push(
+      `${JSON.stringify(name)}:{"dtype":"${fileType}","shape":[${shape.join(',')}],"data_offsets":${offsets}}`,
+    );
     relative.push({ name, dtype, shape: [...shape], begin: position, byteLength });
     position += byteLength;
   }
   const json = new TextEncoder().encode(`{${members.join(',')}}`);
   const jsonBytes = Math.ceil(json.length / 8) * 8;
   if (jsonBytes > SAFETENSORS_MAX_HEADER_BYTES) {
-    fail('FORMAT', `the header takes ${jsonBytes} bytes, the format allows ${SAFETENSORS_MAX_HEADER_BYTES}; write shards`, { jsonBytes });
+    fail(
+      'FORMAT',
+      `the header takes ${jsonBytes} bytes, the format allows ${SAFETENSORS_MAX_HEADER_BYTES}; write shards`,
+      { jsonBytes },
+    );
   }
   const header = new Uint8Array(8 + jsonBytes).fill(0x20);
   new DataView(header.buffer).setBigUint64(0, BigInt(jsonBytes), true);
@@ -97,13 +107,20 @@ export async function writeSafetensors(
 function measure({ name, dtype, shape }: TensorEntry): { fileType: string; bits: number; byteLength: number } {
   const fileType = isGgmlType(dtype) ? undefined : fileTypeOf(dtype);
   if (fileType === undefined || isGgmlType(dtype)) {
-    fail('UNSUPPORTED', `${name}: safetensors has no ${dtype}; write GGUF, or keep its codes in a u8 tensor`, { name, dtype });
+    fail('UNSUPPORTED', `${name}: safetensors has no ${dtype}; write GGUF, or keep its codes in a u8 tensor`, {
+      name,
+      dtype,
+    });
   }
   const { bits } = DTYPES[dtype];
   const totalBits = tensorElements(name, shape, 'safetensors') * bits;
   const rowBits = (shape[shape.length - 1] ?? 1) * bits;
   if (totalBits % 8 !== 0 || (totalBits > 0 && rowBits % 8 !== 0)) {
-    fail('SHAPE', `${name}: rows of ${rowBits} bits are not whole bytes; pad the last axis of this ${dtype} tensor`, { name, dtype, shape });
+    fail('SHAPE', `${name}: rows of ${rowBits} bits are not whole bytes; pad the last axis of this ${dtype} tensor`, {
+      name,
+      dtype,
+      shape,
+    });
   }
   return { fileType, bits, byteLength: totalBits / 8 };
 }

@@ -1,4 +1,11 @@
-import { type ByteSource, type Checkpoint, type FormatCodec, HalftoneError, type LazyTensor, type ReadOptions } from '@halftone/tensor';
+import {
+  type ByteSource,
+  type Checkpoint,
+  type FormatCodec,
+  HalftoneError,
+  type LazyTensor,
+  type ReadOptions,
+} from '@halftone/tensor';
 import { lazyTensor } from './internal/lazy-tensor.js';
 import { parseSafetensorsHeader, SAFETENSORS_MAX_HEADER_BYTES } from './safetensors-header.js';
 

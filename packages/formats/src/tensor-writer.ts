@@ -1,4 +1,11 @@
-import { type Awaitable, type ByteSink, HalftoneError, type TensorEntry, throwIfAborted, type WorkOptions } from '@halftone/tensor';
+import {
+  type Awaitable,
+  type ByteSink,
+  HalftoneError,
+  type TensorEntry,
+  throwIfAborted,
+  type WorkOptions,
+} from '@halftone/tensor';
 
 /** Where a tensor's bytes go in a file. */
 export interface TensorPlacement extends TensorEntry {
@@ -56,13 +63,19 @@ export function tensorWriter(sink: ByteSink, layout: FileLayout, where: string):
     while (tensors[next]?.byteLength === written && tensors[next]?.name !== name) skipFull();
     const due = tensors[next];
     if (due?.name !== name) {
-      fail(`${name}: the tensor due is ${due?.name ?? 'none, the file is full'}; write in the order of layout.tensors`, {
-        name,
-        due: due?.name,
-      });
+      fail(
+        `${name}: the tensor due is ${due?.name ?? 'none, the file is full'}; write in the order of layout.tensors`,
+        {
+          name,
+          due: due?.name,
+        },
+      );
     }
     if (written + bytes.length > due.byteLength) {
-      fail(`${name}: ${written + bytes.length} bytes written, it has ${due.byteLength}`, { name, byteLength: due.byteLength });
+      fail(`${name}: ${written + bytes.length} bytes written, it has ${due.byteLength}`, {
+        name,
+        byteLength: due.byteLength,
+      });
     }
     if (bytes.length === 0) return;
     if (written === 0) await padTo(due.offset);
@@ -86,7 +99,9 @@ export function tensorWriter(sink: ByteSink, layout: FileLayout, where: string):
       while (tensors[next] !== undefined && tensors[next]?.byteLength === written) skipFull();
       const due = tensors[next];
       if (due !== undefined) {
-        fail(`${due.name}: ${written} of its ${due.byteLength} bytes are written; write the rest before finish`, { name: due.name });
+        fail(`${due.name}: ${written} of its ${due.byteLength} bytes are written; write the rest before finish`, {
+          name: due.name,
+        });
       }
       await padTo(layout.byteLength);
       await sink.commit();
@@ -100,7 +115,12 @@ export interface WriteDataOptions extends WorkOptions {
 }
 
 /** Writes every tensor of one file. Aborts the sink when anything fails. */
-export async function writeAll(sink: ByteSink, layout: FileLayout, where: string, options: WriteDataOptions): Promise<void> {
+export async function writeAll(
+  sink: ByteSink,
+  layout: FileLayout,
+  where: string,
+  options: WriteDataOptions,
+): Promise<void> {
   const writer = tensorWriter(sink, layout, where);
   try {
     await writeTensors(writer, where, options);

@@ -48,7 +48,9 @@ describe('formatCodecChecks', () => {
       ...safetensors,
       async open(source, options) {
         const checkpoint = await safetensors.open(source, options);
-        const tensors = new Map([...checkpoint.tensors].map(([name, tensor]) => [name, { ...tensor, read: () => tensor.read() }]));
+        const tensors = new Map(
+          [...checkpoint.tensors].map(([name, tensor]) => [name, { ...tensor, read: () => tensor.read() }]),
+        );
         return { ...checkpoint, tensors };
       },
     };

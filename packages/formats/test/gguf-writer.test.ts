@@ -23,9 +23,24 @@ import { openCheckpointPath } from '../src/node.js';
 import { entryBytes, expectFailure, ggufFile, memory, safetensorsFile } from './support/files.js';
 
 const TYPES: [StorageType, number][] = [
-  ['f32', 1], ['f16', 1], ['bf16', 1], ['f64', 1], ['i8', 1], ['i16', 1], ['i32', 1], ['i64', 1],
-  ['Q4_0', 32], ['Q4_1', 32], ['Q5_0', 32], ['Q5_1', 32], ['Q8_0', 32],
-  ['Q2_K', 256], ['Q3_K', 256], ['Q4_K', 256], ['Q5_K', 256], ['Q6_K', 256],
+  ['f32', 1],
+  ['f16', 1],
+  ['bf16', 1],
+  ['f64', 1],
+  ['i8', 1],
+  ['i16', 1],
+  ['i32', 1],
+  ['i64', 1],
+  ['Q4_0', 32],
+  ['Q4_1', 32],
+  ['Q5_0', 32],
+  ['Q5_1', 32],
+  ['Q8_0', 32],
+  ['Q2_K', 256],
+  ['Q3_K', 256],
+  ['Q4_K', 256],
+  ['Q5_K', 256],
+  ['Q6_K', 256],
 ];
 
 const text = fc.string({ unit: 'grapheme', maxLength: 20 }).filter((value) => !/\p{Surrogate}/u.test(value));
@@ -46,47 +61,74 @@ const scalars: Record<GgufScalarType, fc.Arbitrary<string | number | bigint | bo
 const value = fc.constantFrom(...(Object.keys(scalars) as GgufScalarType[])).chain((type) =>
   fc.oneof(
     scalars[type].map((item) => ({ type, value: item as MetadataValue })),
-    fc.array(scalars[type], { maxLength: 6 }).map((items) => ({ type: `${type}[]` as const, value: items as MetadataValue })),
+    fc
+      .array(scalars[type], { maxLength: 6 })
+      .map((items) => ({ type: `${type}[]` as const, value: items as MetadataValue })),
   ),
 );
-const metadata = fc.uniqueArray(fc.tuple(text.filter((key) => key !== '' && key !== 'general.alignment'), value), {
-  selector: ([key]) => key,
-  maxLength: 8,
-}).map((pairs) => pairs.map(([key, entry]): GgufMetadataEntry => ({ key, ...entry })));
+const metadata = fc
+  .uniqueArray(
+    fc.tuple(
+      text.filter((key) => key !== '' && key !== 'general.alignment'),
+      value,
+    ),
+    {
+      selector: ([key]) => key,
+      maxLength: 8,
+    },
+  )
+  .map((pairs) => pairs.map(([key, entry]): GgufMetadataEntry => ({ key, ...entry })));
 const tensors = fc.uniqueArray(
-  fc.record({
-    name: text.filter((name) => new TextEncoder().encode(name).length <= 63),
-    type: fc.constantFrom(...TYPES),
-    outer: fc.array(fc.integer({ min: 1, max: 3 }), { maxLength: 3 }),
-    blocks: fc.integer({ min: 1, max: 3 }),
-  }).map(({ name, type: [dtype, block], outer, blocks }): TensorEntry => ({ name, dtype, shape: [...outer, blocks * block] })),
+  fc
+    .record({
+      name: text.filter((name) => new TextEncoder().encode(name).length <= 63),
+      type: fc.constantFrom(...TYPES),
+      outer: fc.array(fc.integer({ min: 1, max: 3 }), { maxLength: 3 }),
+      blocks: fc.integer({ min: 1, max: 3 }),
+    })
+    .map(
+      ({ name, type: [dtype, block], outer, blocks }): TensorEntry => ({
+        name,
+        dtype,
+        shape: [...outer, blocks * block],
+      }),
+    ),
   { selector: ({ name }) => name, maxLength: 6 },
 );
 
 const plain = (item: unknown): unknown =>
-  typeof item === 'object' ? Array.from(item as ArrayLike<unknown>, plain) : typeof item === 'bigint' ? item.toString() : String(item === 0 ? 0 : item);
+  typeof item === 'object'
+    ? Array.from(item as ArrayLike<unknown>, plain)
+    : typeof item === 'bigint'
+      ? item.toString()
+      : String(item === 0 ? 0 : item);
 
 describe('GGUF writer', () => {
   it('writes what the reader reads, and rewriting gives the same bytes', async () => {
     await fc.assert(
-      fc.asyncProperty(metadata, tensors, fc.constantFrom(undefined, 1, 8, 64, 4096), async (entries, list, alignment) => {
-        const file = await ggufFile(list, entries, alignment);
-        const checkpoint = await gguf.open(memory(file));
-        expect(checkpoint.alignment).toBe(alignment ?? 32);
-        for (const { key, type, value: wanted } of entries) {
-          const got = checkpoint.ggufMetadata.get(key);
-          expect(got?.type).toBe(type);
-          expect(plain(got?.value)).toEqual(plain(wanted));
-        }
-        expect([...checkpoint.tensors.keys()]).toEqual(list.map(({ name }) => name));
-        for (const entry of list) {
-          const tensor = checkpoint.tensors.get(entry.name);
-          expect(tensor).toMatchObject({ dtype: entry.dtype, shape: entry.shape });
-          expect((await tensor?.read())?.bytes).toEqual(entryBytes(entry));
-        }
-        const again = [...checkpoint.ggufMetadata].map(([key, entry]) => ({ key, ...entry }));
-        expect(await ggufFile(list, again)).toEqual(file);
-      }),
+      fc.asyncProperty(
+        metadata,
+        tensors,
+        fc.constantFrom(undefined, 1, 8, 64, 4096),
+        async (entries, list, alignment) => {
+          const file = await ggufFile(list, entries, alignment);
+          const checkpoint = await gguf.open(memory(file));
+          expect(checkpoint.alignment).toBe(alignment ?? 32);
+          for (const { key, type, value: wanted } of entries) {
+            const got = checkpoint.ggufMetadata.get(key);
+            expect(got?.type).toBe(type);
+            expect(plain(got?.value)).toEqual(plain(wanted));
+          }
+          expect([...checkpoint.tensors.keys()]).toEqual(list.map(({ name }) => name));
+          for (const entry of list) {
+            const tensor = checkpoint.tensors.get(entry.name);
+            expect(tensor).toMatchObject({ dtype: entry.dtype, shape: entry.shape });
+            expect((await tensor?.read())?.bytes).toEqual(entryBytes(entry));
+          }
+          const again = [...checkpoint.ggufMetadata].map(([key, entry]) => ({ key, ...entry }));
+          expect(await ggufFile(list, again)).toEqual(file);
+        },
+      ),
       { numRuns: 200 },
     );
   });
@@ -100,17 +142,25 @@ describe('GGUF writer', () => {
     const file = await ggufFile([], entries);
     const { ggufMetadata } = await gguf.open(memory(file));
     expect(ggufMetadata.get('tokens')?.value).toEqual(['a', '\ufffd\ufffd', 'c']);
-    expect(await ggufFile([], [...ggufMetadata].map(([key, entry]) => ({ key, ...entry })))).toEqual(file);
+    expect(
+      await ggufFile(
+        [],
+        [...ggufMetadata].map(([key, entry]) => ({ key, ...entry })),
+      ),
+    ).toEqual(file);
   });
 
   it('gives numbers for 64-bit scalars where they are exact, typed arrays for numeric arrays', async () => {
-    const file = await ggufFile([], [
-      { key: 'small', type: 'u64', value: 7n },
-      { key: 'large', type: 'u64', value: 2n ** 60n },
-      { key: 'list', type: 'i64[]', value: [1, -2n] },
-      { key: 'ints', type: 'i32[]', value: [1, -2] },
-      { key: 'flags', type: 'bool[]', value: [true, false] },
-    ]);
+    const file = await ggufFile(
+      [],
+      [
+        { key: 'small', type: 'u64', value: 7n },
+        { key: 'large', type: 'u64', value: 2n ** 60n },
+        { key: 'list', type: 'i64[]', value: [1, -2n] },
+        { key: 'ints', type: 'i32[]', value: [1, -2] },
+        { key: 'flags', type: 'bool[]', value: [true, false] },
+      ],
+    );
     const opened = await gguf.open(memory(file));
     expect(opened.metadata).toEqual(
       new Map<string, unknown>([
@@ -152,17 +202,35 @@ describe('GGUF writer', () => {
   });
 
   it('refuses what the format cannot hold', async () => {
-    const one = (entry: Partial<TensorEntry>) => () => ggufLayout([], [{ name: 't', dtype: 'f32', shape: [4], ...entry }]);
-    const meta = (entry: Partial<GgufMetadataEntry>) => () => ggufLayout([{ key: 'k', type: 'u32', value: 1, ...entry }], []);
+    const one = (entry: Partial<TensorEntry>) => () =>
+      ggufLayout([], [{ name: 't', dtype: 'f32', shape: [4], ...entry }]);
+    const meta = (entry: Partial<GgufMetadataEntry>) => () =>
+      ggufLayout([{ key: 'k', type: 'u32', value: 1, ...entry }], []);
     await expectFailure(one({ name: 'x'.repeat(64) }), 'FORMAT', '63');
     await expectFailure(one({ name: 'é'.repeat(32) }), 'FORMAT', '64 bytes');
     await expectFailure(one({ shape: [1, 1, 1, 1, 1] }), 'SHAPE', 't:');
     await expectFailure(one({ shape: [0, 4] }), 'SHAPE', 't:');
     await expectFailure(one({ dtype: 'Q4_K', shape: [2, 128] }), 'SHAPE', 't:', '256');
     await expectFailure(one({ dtype: 'f8_e4m3' as DType }), 'UNSUPPORTED', 't:', 'f8_e4m3');
-    await expectFailure(() => ggufLayout([], [1, 2].map(() => ({ name: 't', dtype: 'f32' as const, shape: [1] }))), 'FORMAT', 't:');
+    await expectFailure(
+      () =>
+        ggufLayout(
+          [],
+          [1, 2].map(() => ({ name: 't', dtype: 'f32' as const, shape: [1] })),
+        ),
+      'FORMAT',
+      't:',
+    );
     await expectFailure(meta({ key: '' }), 'FORMAT', 'empty');
-    await expectFailure(() => ggufLayout([1, 2].map((n) => ({ key: 'k', type: 'u32', value: n })), []), 'FORMAT', 'k occurs twice');
+    await expectFailure(
+      () =>
+        ggufLayout(
+          [1, 2].map((n) => ({ key: 'k', type: 'u32', value: n })),
+          [],
+        ),
+      'FORMAT',
+      'k occurs twice',
+    );
     await expectFailure(meta({ value: -1 }), 'DTYPE', 'k:', 'u32');
     await expectFailure(meta({ value: 1.5 }), 'DTYPE', 'k:');
     await expectFailure(meta({ value: 2 ** 32 }), 'DTYPE', 'k:');
@@ -174,7 +242,10 @@ describe('GGUF writer', () => {
     for (const alignment of [0, 3, 48, -8, 2.5, 2 ** 21]) {
       await expectFailure(() => ggufLayout([], [], { alignment }), 'RANGE', 'alignment');
     }
-    await expectFailure(() => ggufLayout([{ key: 'general.alignment', type: 'u32', value: 64 }], [], { alignment: 32 }), 'RANGE');
+    await expectFailure(
+      () => ggufLayout([{ key: 'general.alignment', type: 'u32', value: 64 }], [], { alignment: 32 }),
+      'RANGE',
+    );
   });
 });
 
@@ -225,7 +296,11 @@ describe('GGUF files of ours in @huggingface/gguf', () => {
 });
 
 describe('GGUF splits', () => {
-  const list: TensorEntry[] = Array.from({ length: 7 }, (_, i) => ({ name: `blk.${i}.weight`, dtype: 'Q8_0', shape: [4, 32] }));
+  const list: TensorEntry[] = Array.from({ length: 7 }, (_, i) => ({
+    name: `blk.${i}.weight`,
+    dtype: 'Q8_0',
+    shape: [4, 32],
+  }));
   const entries: GgufMetadataEntry[] = [{ key: 'general.architecture', type: 'string', value: 'llama' }];
 
   async function written(maxSplitBytes: number, alignment?: number): Promise<Map<string, Uint8Array>> {
@@ -262,7 +337,11 @@ describe('GGUF splits', () => {
         expect(opened.tensors.size).toBe(list.length);
         await opened.close();
       }
-      await expectFailure(() => openCheckpointPath(join(folder, 'model-00002-of-00004.gguf')), 'FORMAT', 'model-00001-of-00004.gguf');
+      await expectFailure(
+        () => openCheckpointPath(join(folder, 'model-00002-of-00004.gguf')),
+        'FORMAT',
+        'model-00001-of-00004.gguf',
+      );
       await rm(join(folder, 'model-00003-of-00004.gguf'));
       await expectFailure(() => openCheckpointPath(folder), 'IO', 'model-00003-of-00004.gguf');
       await writeFile(join(folder, 'part.gguf'), files.get('model-00001-of-00004.gguf') as Uint8Array);

@@ -22,7 +22,28 @@ describe('parseJson', () => {
   });
 
   it('accepts exactly the texts that JSON.parse accepts', async () => {
-    const pieces = fc.constantFrom('{', '}', '[', ']', ',', ':', '"a"', '"\\', '"', '\\u12', '1', '-', '01', '.5', 'e9', 'true', 'nul', ' ', '\n', '\u0001');
+    const pieces = fc.constantFrom(
+      '{',
+      '}',
+      '[',
+      ']',
+      ',',
+      ':',
+      '"a"',
+      '"\\',
+      '"',
+      '\\u12',
+      '1',
+      '-',
+      '01',
+      '.5',
+      'e9',
+      'true',
+      'nul',
+      ' ',
+      '\n',
+      '\u0001',
+    );
     await fc.assert(
       fc.asyncProperty(fc.array(pieces, { maxLength: 8 }), async (parts) => {
         const text = parts.join('');

@@ -41,8 +41,25 @@ describe('safetensors reader', () => {
 
   it('knows every dtype', async () => {
     const bits: Record<string, number> = {
-      BOOL: 8, U8: 8, I8: 8, U16: 16, I16: 16, U32: 32, I32: 32, U64: 64, I64: 64, F16: 16, BF16: 16, F32: 32, F64: 64,
-      F8_E4M3: 8, F8_E5M2: 8, F8_E8M0: 8, F6_E2M3: 6, F6_E3M2: 6, F4: 4,
+      BOOL: 8,
+      U8: 8,
+      I8: 8,
+      U16: 16,
+      I16: 16,
+      U32: 32,
+      I32: 32,
+      U64: 64,
+      I64: 64,
+      F16: 16,
+      BF16: 16,
+      F32: 32,
+      F64: 64,
+      F8_E4M3: 8,
+      F8_E5M2: 8,
+      F8_E8M0: 8,
+      F6_E2M3: 6,
+      F6_E3M2: 6,
+      F4: 4,
     };
     for (const [dtype, width] of Object.entries(bits)) {
       const bytes = (8 * width) / 8;
@@ -73,33 +90,89 @@ describe('safetensors reader', () => {
     ['a header that is not UTF-8', rawSafetensors(Uint8Array.of(0x7b, 0x22, 0xff, 0x22, 0x7d)), 'FORMAT', 'UTF-8'],
     ['broken JSON', rawSafetensors('{"a":'), 'FORMAT', 'character'],
     ['text after the header', rawSafetensors('{}x'), 'FORMAT', 'unexpected text'],
-    ['duplicate tensors', rawSafetensors(`{"a":${entry('U8', '[1]', 0, 1)},"a":${entry('U8', '[1]', 1, 2)}}`, 2), 'FORMAT', 'duplicate key "a"'],
+    [
+      'duplicate tensors',
+      rawSafetensors(`{"a":${entry('U8', '[1]', 0, 1)},"a":${entry('U8', '[1]', 1, 2)}}`, 2),
+      'FORMAT',
+      'duplicate key "a"',
+    ],
     ['metadata that is not strings', rawSafetensors('{"__metadata__":{"a":1}}'), 'FORMAT', '__metadata__ "a"'],
     ['metadata that is no object', rawSafetensors('{"__metadata__":"x"}'), 'FORMAT', '__metadata__'],
-    ['a hole', rawSafetensors(`{"a":${entry('U8', '[1]', 0, 1)},"b":${entry('U8', '[1]', 2, 3)}}`, 3), 'FORMAT', 'b:', 'hole'],
-    ['an overlap', rawSafetensors(`{"a":${entry('U8', '[2]', 0, 2)},"b":${entry('U8', '[2]', 1, 3)}}`, 3), 'FORMAT', 'b:', 'overlap'],
+    [
+      'a hole',
+      rawSafetensors(`{"a":${entry('U8', '[1]', 0, 1)},"b":${entry('U8', '[1]', 2, 3)}}`, 3),
+      'FORMAT',
+      'b:',
+      'hole',
+    ],
+    [
+      'an overlap',
+      rawSafetensors(`{"a":${entry('U8', '[2]', 0, 2)},"b":${entry('U8', '[2]', 1, 3)}}`, 3),
+      'FORMAT',
+      'b:',
+      'overlap',
+    ],
     ['data after the last tensor', rawSafetensors(`{"a":${entry('U8', '[1]', 0, 1)}}`, 3), 'FORMAT', 'left over'],
     ['data that ends early', rawSafetensors(`{"a":${entry('U8', '[4]', 0, 4)}}`, 3), 'FORMAT', 'a:', 'cut off'],
     ['offsets the wrong way round', rawSafetensors(`{"a":${entry('U8', '[1]', 1, 0)}}`, 1), 'FORMAT', 'a:'],
     ['a size that disagrees', rawSafetensors(`{"a":${entry('F32', '[2]', 0, 4)}}`, 4), 'FORMAT', 'a:', 'needs 8 bytes'],
-    ['a product overflow', rawSafetensors(`{"a":${entry('F32', '[9007199254740991,9007199254740991]', 0, 4)}}`, 4), 'SHAPE', 'a:', 'too many elements'],
-    ['a dimension over 2^53', rawSafetensors(`{"a":${entry('U8', '[9007199254740993]', 0, 4)}}`, 4), 'FORMAT', 'a:', 'shape'],
+    [
+      'a product overflow',
+      rawSafetensors(`{"a":${entry('F32', '[9007199254740991,9007199254740991]', 0, 4)}}`, 4),
+      'SHAPE',
+      'a:',
+      'too many elements',
+    ],
+    [
+      'a dimension over 2^53',
+      rawSafetensors(`{"a":${entry('U8', '[9007199254740993]', 0, 4)}}`, 4),
+      'FORMAT',
+      'a:',
+      'shape',
+    ],
     ['a negative dimension', rawSafetensors(`{"a":${entry('U8', '[-1]', 0, 1)}}`, 1), 'FORMAT', 'a:', 'shape'],
     ['a fractional dimension', rawSafetensors(`{"a":${entry('U8', '[1.5]', 0, 1)}}`, 1), 'FORMAT', 'a:', 'shape'],
-    ['sub-byte sizes that are not whole bytes', rawSafetensors(`{"a":${entry('F4', '[3]', 0, 2)}}`, 2), 'FORMAT', 'a:', 'whole number of bytes'],
+    [
+      'sub-byte sizes that are not whole bytes',
+      rawSafetensors(`{"a":${entry('F4', '[3]', 0, 2)}}`, 2),
+      'FORMAT',
+      'a:',
+      'whole number of bytes',
+    ],
     ['C64', rawSafetensors(`{"a":${entry('C64', '[1]', 0, 8)}}`, 8), 'UNSUPPORTED', 'a:', 'C64'],
-    ['a dtype named __proto__', rawSafetensors(`{"a":${entry('__proto__', '[1]', 0, 8)}}`, 8), 'UNSUPPORTED', '__proto__'],
+    [
+      'a dtype named __proto__',
+      rawSafetensors(`{"a":${entry('__proto__', '[1]', 0, 8)}}`, 8),
+      'UNSUPPORTED',
+      '__proto__',
+    ],
     ['a missing dtype', rawSafetensors('{"a":{"shape":[1],"data_offsets":[0,1]}}', 1), 'FORMAT', 'a:', 'dtype'],
     ['a missing shape', rawSafetensors('{"a":{"dtype":"U8","data_offsets":[0,1]}}', 1), 'FORMAT', 'a:', 'shape'],
-    ['three offsets', rawSafetensors('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,2]}}', 1), 'FORMAT', 'a:', 'data_offsets'],
+    [
+      'three offsets',
+      rawSafetensors('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,2]}}', 1),
+      'FORMAT',
+      'a:',
+      'data_offsets',
+    ],
     ['an entry that is a number', rawSafetensors('{"a":1}'), 'FORMAT', 'a:'],
-    ['a name with half a surrogate pair', rawSafetensors(`{"\\ud800":${entry('U8', '[1]', 0, 1)}}`, 1), 'FORMAT', 'Unicode'],
+    [
+      'a name with half a surrogate pair',
+      rawSafetensors(`{"\\ud800":${entry('U8', '[1]', 0, 1)}}`, 1),
+      'FORMAT',
+      'Unicode',
+    ],
   ];
   it.each(bad)('refuses %s', async (_what, file, code, ...words) => {
     await expectFailure(() => open(file), code, ...words);
   });
 
   it('says which formats were tried', async () => {
-    await expectFailure(() => openCheckpoint(memory(new Uint8Array(100)), { codecs: [safetensors] }), 'FORMAT', 'test-file', 'safetensors');
+    await expectFailure(
+      () => openCheckpoint(memory(new Uint8Array(100)), { codecs: [safetensors] }),
+      'FORMAT',
+      'test-file',
+      'safetensors',
+    );
   });
 });

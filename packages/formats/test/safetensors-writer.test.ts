@@ -112,7 +112,8 @@ describe('writeSafetensors', () => {
   });
 
   it('refuses what the format cannot hold', async () => {
-    const one = (dtype: TensorEntry['dtype'], shape: number[], name = 't') => safetensorsLayout([{ name, dtype, shape }]);
+    const one = (dtype: TensorEntry['dtype'], shape: number[], name = 't') =>
+      safetensorsLayout([{ name, dtype, shape }]);
     await expectFailure(() => one('Q4_K', [1, 256]), 'UNSUPPORTED', 't:', 'GGUF');
     await expectFailure(() => one('u4' as DType, [2]), 'UNSUPPORTED', 't:', 'u4');
     await expectFailure(() => one('f4_e2m1', [2, 3]), 'SHAPE', 't:');
@@ -188,7 +189,10 @@ describe('safetensors shards', () => {
     const withMap = (weight_map: object) => JSON.stringify({ ...index, weight_map });
     await expectFailure(
       () => reopen(files, withMap({ ...index.weight_map, 'layers.0.weight': second })),
-      'FORMAT', 'layers.0.weight', first, second,
+      'FORMAT',
+      'layers.0.weight',
+      first,
+      second,
     );
     await expectFailure(() => reopen(files, withMap({ ...index.weight_map, ghost: first })), 'FORMAT', 'ghost', first);
     const { 'layers.0.weight': _dropped, ...rest } = index.weight_map;

@@ -46,7 +46,8 @@ export function byteCursor(source: ByteSource, limits: CursorLimits, options?: R
     async fill(count, what) {
       const position = windowStart + at;
       if (count > end - position) {
-        const reason = end === source.size ? 'the file is cut off or damaged' : `headers are limited to ${maxBytes} bytes`;
+        const reason =
+          end === source.size ? 'the file is cut off or damaged' : `headers are limited to ${maxBytes} bytes`;
         throw new HalftoneError(
           'FORMAT',
           `${source.name}: ${what} needs ${count} bytes at offset ${position}, ${end - position} are left; ${reason}`,

@@ -26,7 +26,8 @@ export function writeGgufEntry(builder: ByteBuilder, entry: GgufMetadataEntry): 
   const isArray = type.endsWith('[]');
   const scalar = (isArray ? type.slice(0, -2) : type) as GgufScalarType;
   if (!Object.hasOwn(GGUF_SCALAR_IDS, scalar)) fail(key, `the type ${type} does not exist in GGUF`);
-  if (isArray && (typeof value !== 'object' || typeof value.length !== 'number')) fail(key, `is not an array, but its type is ${type}`);
+  if (isArray && (typeof value !== 'object' || typeof value.length !== 'number'))
+    fail(key, `is not an array, but its type is ${type}`);
   if (!isArray && typeof value === 'object') fail(key, `is an array, but its type is ${type}`);
   const items = (isArray ? value : [value]) as ArrayLike<unknown>;
   if (isArray) {
@@ -51,7 +52,13 @@ export function writeGgufEntry(builder: ByteBuilder, entry: GgufMetadataEntry): 
   builder.bytes(bytes);
 }
 
-function writeItem(view: DataView, at: number, type: Exclude<GgufScalarType, 'string'>, item: unknown, key: string): void {
+function writeItem(
+  view: DataView,
+  at: number,
+  type: Exclude<GgufScalarType, 'string'>,
+  item: unknown,
+  key: string,
+): void {
   if (type === 'bool') {
     if (typeof item !== 'boolean') fail(key, `${String(item)} is not a boolean`);
     view.setUint8(at, item ? 1 : 0);
@@ -64,7 +71,11 @@ function writeItem(view: DataView, at: number, type: Exclude<GgufScalarType, 'st
     return;
   }
   const [least, most] = INTEGER_RANGES[type] as readonly [bigint, bigint];
-  if ((typeof item !== 'bigint' && !Number.isSafeInteger(item)) || (item as number) < least || (item as number) > most) {
+  if (
+    (typeof item !== 'bigint' && !Number.isSafeInteger(item)) ||
+    (item as number) < least ||
+    (item as number) > most
+  ) {
     fail(key, `${String(item)} does not fit ${type}`);
   }
   switch (type) {

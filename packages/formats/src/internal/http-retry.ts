@@ -29,10 +29,14 @@ export async function fetchWithRetry<T>(
     try {
       response = await policy.fetch(url, init);
       if (response.status !== 408 && response.status !== 429 && response.status < 500) return await use(response);
-      failure = new HalftoneError('IO', `${name}: the server answered ${response.status} ${response.statusText}; try later`, {
-        where: WHERE,
-        details: { status: response.status, attempts: attempt + 1 },
-      });
+      failure = new HalftoneError(
+        'IO',
+        `${name}: the server answered ${response.status} ${response.statusText}; try later`,
+        {
+          where: WHERE,
+          details: { status: response.status, attempts: attempt + 1 },
+        },
+      );
     } catch (cause) {
       throwIfAborted(init.signal, WHERE);
       if (isHalftoneError(cause) && cause.details.shortBody !== true) throw cause;

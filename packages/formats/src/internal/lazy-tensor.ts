@@ -49,10 +49,14 @@ export function lazyTensor(stored: StoredTensor): LazyTensor {
       if (isGgmlType(dtype)) {
         const { blockSize, blockBytes } = GGML_TYPES[dtype];
         if (first % blockSize !== 0 || last % blockSize !== 0) {
-          throw new HalftoneError('RANGE', `${name}: rows [${start}, ${end}) cut a ${dtype} block of ${blockSize} elements`, {
-            where,
-            details: { name, start, end, blockSize },
-          });
+          throw new HalftoneError(
+            'RANGE',
+            `${name}: rows [${start}, ${end}) cut a ${dtype} block of ${blockSize} elements`,
+            {
+              where,
+              details: { name, start, end, blockSize },
+            },
+          );
         }
         const from = offset + (first / blockSize) * blockBytes;
         const bytes = await source.read(from, from + ((last - first) / blockSize) * blockBytes, options);
@@ -82,7 +86,10 @@ export function checkRows(rows: RowRange | undefined, shape: Shape, where: strin
     });
   }
   if (shape.length === 0 && start === end) {
-    throw new HalftoneError('RANGE', `${name}: a scalar has one row; read [0, 1)`, { where, details: { name, start, end } });
+    throw new HalftoneError('RANGE', `${name}: a scalar has one row; read [0, 1)`, {
+      where,
+      details: { name, start, end },
+    });
   }
   return { start, end };
 }

@@ -27,12 +27,18 @@ export function tensorElements(name: string, shape: Shape, where: string): numbe
 export function ggmlTensorBytes(name: string, dtype: StorageType, shape: Shape): number {
   const count = tensorElements(name, shape, 'gguf');
   const columns = shape[shape.length - 1] ?? 1;
-  const { blockSize, blockBytes } = isGgmlType(dtype) ? GGML_TYPES[dtype] : { blockSize: 1, blockBytes: DTYPES[dtype].bits / 8 };
+  const { blockSize, blockBytes } = isGgmlType(dtype)
+    ? GGML_TYPES[dtype]
+    : { blockSize: 1, blockBytes: DTYPES[dtype].bits / 8 };
   if (columns % blockSize !== 0) {
-    throw new HalftoneError('SHAPE', `${name}: rows of ${columns} elements are not whole ${dtype} blocks of ${blockSize}`, {
-      where: 'gguf',
-      details: { name, dtype, shape, blockSize },
-    });
+    throw new HalftoneError(
+      'SHAPE',
+      `${name}: rows of ${columns} elements are not whole ${dtype} blocks of ${blockSize}`,
+      {
+        where: 'gguf',
+        details: { name, dtype, shape, blockSize },
+      },
+    );
   }
   const bytes = (count / blockSize) * blockBytes;
   if (!Number.isSafeInteger(bytes)) {

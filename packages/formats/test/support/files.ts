@@ -1,5 +1,4 @@
-import { type ByteSource, isHalftoneError, type TensorEntry } from '@halftone/tensor';
-import { packedByteLength } from '@halftone/tensor';
+import { type ByteSource, isHalftoneError, packedByteLength, type TensorEntry } from '@halftone/tensor';
 import { expect } from 'vitest';
 import { arrayBufferSource, type GgufMetadataEntry, memorySink, writeGguf, writeSafetensors } from '../../src/index.js';
 
@@ -39,7 +38,11 @@ export async function ggufFile(
 }
 
 /** A safetensors file from header text as it stands. */
-export function rawSafetensors(header: string | Uint8Array, data: Uint8Array | number = 0, headerLength?: bigint): Uint8Array {
+export function rawSafetensors(
+  header: string | Uint8Array,
+  data: Uint8Array | number = 0,
+  headerLength?: bigint,
+): Uint8Array {
   const text = typeof header === 'string' ? new TextEncoder().encode(header) : header;
   const body = typeof data === 'number' ? new Uint8Array(data) : data;
   const file = new Uint8Array(8 + text.length + body.length);
@@ -59,7 +62,8 @@ export function llama2cFile(vocabulary = 5): Uint8Array {
   const count = tokens * dim + layers * perLayer + dim + context * (dim / heads) + classifier;
   const file = new Uint8Array(28 + 4 * count);
   const view = new DataView(file.buffer);
-  [dim, hidden, layers, heads, kvHeads, vocabulary, context].forEach((field, i) => view.setInt32(4 * i, field, true));
+  const fields = [dim, hidden, layers, heads, kvHeads, vocabulary, context];
+  for (const [i, field] of fields.entries()) view.setInt32(4 * i, field, true);
   for (let i = 0; i < count; i++) view.setFloat32(28 + 4 * i, i, true);
   return file;
 }

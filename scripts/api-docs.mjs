@@ -21,7 +21,7 @@ export async function buildApiDocs() {
     entryPoints: [...specifiers.keys()],
     tsconfig: join(root, 'scripts', 'tsconfig.json'),
     out: join(root, 'docs', 'api'),
-    readme: join(root, 'README.md'),
+    readme: 'none',
     excludeInternal: true,
     excludePrivate: true,
     disableSources: true,

@@ -55,16 +55,17 @@ export function install() {
   const result = spawnSync(command, [...prefix, 'install', '--frozen-lockfile', '--prefer-offline'], {
     cwd: root,
     shell: process.platform === 'win32',
-    stdio: ['ignore', 'ignore', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe'],
     encoding: 'utf8',
+    maxBuffer: 1 << 28,
     // CI=true keeps pnpm from asking questions that nobody would answer.
     env: { ...process.env, CI: 'true' },
   });
   if (result.status !== 0) {
-    console.error(result.stderr || result.error?.message || '');
+    console.error(`${result.stdout ?? ''}${result.stderr ?? ''}${result.error?.message ?? ''}`);
     console.error(
       `The install failed: ${[command, ...prefix].join(' ')} install --frozen-lockfile.\n` +
-        'Without a network, or when pnpm-lock.yaml does not match a package.json you edited (then run `pnpm install`).',
+        'It fails without a network, and when pnpm-lock.yaml does not match a package.json that was edited (run `pnpm install`).',
     );
     process.exit(1);
   }

@@ -108,6 +108,12 @@ describe('byte-level BPE', () => {
   });
 });
 
+it('takes a vocabulary of bytes alone, without merges', () => {
+  const json = byteLevelJson(GPT2);
+  const bare = { ...json, model: { ...(json.model as Json), merges: [] } };
+  expect(load(throughGguf(bare)).encode('abc').ids).toEqual(new Tokenizer(bare, {}).encode('abc').ids);
+});
+
 describe('bad tokenizer metadata', () => {
   const good = () => new Map(tokenizerToGguf(byteLevelJson(GPT2), { eos: 0 }).map(({ key, value }) => [key, value]));
   it.each([
@@ -115,6 +121,7 @@ describe('bad tokenizer metadata', () => {
     ['tokenizer.ggml.pre', 'no-such', 'UNSUPPORTED'],
     ['tokenizer.ggml.tokens', undefined, 'FORMAT'],
     ['tokenizer.ggml.tokens', [1, 2], 'FORMAT'],
+    ['tokenizer.ggml.tokens', [], 'FORMAT'],
     ['tokenizer.ggml.merges', undefined, 'FORMAT'],
     ['tokenizer.ggml.merges', ['ab'], 'FORMAT'],
     ['tokenizer.ggml.token_type', Int32Array.of(1), 'FORMAT'],

@@ -33,6 +33,9 @@ export function tokenizerFromGguf(metadata: Metadata): TokenizerFiles {
     });
   }
   const texts = strings(metadata, 'tokenizer.ggml.tokens');
+  if (texts.length === 0) {
+    throw new HalftoneError('FORMAT', 'tokenizer.ggml.tokens is empty', { where: 'tokenizer' });
+  }
   const types = metadata.has('tokenizer.ggml.token_type')
     ? numbers(metadata, 'tokenizer.ggml.token_type', texts.length)
     : new Array<number>(texts.length).fill(TOKEN_TYPE.normal);
@@ -103,7 +106,7 @@ function splitMerge(merge: string, index: number): [string, string] {
 
 function strings(metadata: Metadata, key: string): readonly string[] {
   const value = metadata.get(key);
-  if (Array.isArray(value) && value.length > 0 && value.every((text) => typeof text === 'string')) return value;
+  if (Array.isArray(value) && value.every((text) => typeof text === 'string')) return value;
   throw new HalftoneError('FORMAT', `${key} is ${value === undefined ? 'missing' : 'not a list of strings'}`, {
     where: 'tokenizer',
     details: { key },

@@ -1,0 +1,37 @@
+import { applyGgufTransform, createGgufWriter, huggingFaceToGguf } from '@halftone/formats';
+import { fileSink } from '@halftone/formats/node';
+import { type DType, decode, encode, type LazyTensor, type PackedTensor } from '@halftone/tensor';
+import type { ModelSource } from '../src/index.js';
+
+/** Writes a float model as GGUF, all weights in F32, or linear weights in their own type where `keepTypes` is set. */
+export async function writeFloatGguf(source: ModelSource, path: string, keepTypes = false): Promise<void> {
+  const { tokenizer, checkpoint, configJson, weightsTransposed } = source;
+  const plan = huggingFaceToGguf({
+    configJson,
+    tensors: checkpoint.tensors,
+    conv1dTransposed: weightsTransposed,
+    tokenizerJson: tokenizer?.tokenizerJson,
+    tokenizerConfig: tokenizer?.tokenizerConfig,
+    chatTemplate: tokenizer?.chatTemplate,
+    name: 'test',
+  });
+  const planned = plan.tensors.map((tensor) => {
+    const lazy = applyGgufTransform(checkpoint.tensors.get(tensor.hfName) as LazyTensor, tensor.transform);
+    return {
+      name: tensor.ggufName,
+      shape: tensor.shape,
+      dtype: keepTypes && !tensor.keepFloat ? lazy.dtype : 'f32',
+      lazy,
+    } as const;
+  });
+  const extra = plan.extraTensors.map(
+    ({ ggufName, shape, values }) => ({ name: ggufName, shape, dtype: 'f32', values }) as const,
+  );
+  const writer = createGgufWriter(await fileSink(path), { metadata: plan.metadata, tensors: [...planned, ...extra] });
+  for (const { name, dtype, shape, lazy } of planned) {
+    const stored = (await lazy.read()) as PackedTensor<DType>;
+    await writer.writeTensor(name, dtype === stored.dtype ? stored.bytes : encode(decode(stored), 'f32', shape).bytes);
+  }
+  for (const { name, shape, values } of extra) await writer.writeTensor(name, encode(values, 'f32', shape).bytes);
+  await writer.finish();
+}

@@ -27,7 +27,10 @@ export interface AffineRule {
 export function affineRule(bits: number, symmetry: Symmetry, scaleDtype: ScaleDType, where: string): AffineRule {
   const lowest = symmetry === 'restricted-range' ? 2 : 1;
   if (!Number.isInteger(bits) || bits < lowest || bits > 8) {
-    throw new HalftoneError('RANGE', `bits is ${bits}; ${symmetry} grids have ${lowest} to 8 bits`, { where, details: { bits } });
+    throw new HalftoneError('RANGE', `bits is ${bits}; ${symmetry} grids have ${lowest} to 8 bits`, {
+      where,
+      details: { bits },
+    });
   }
   const half = 2 ** (bits - 1);
   return {

@@ -25,10 +25,14 @@ export function expandGrid(grid: FrozenGrid): ExpandedGrid {
   const { scheme, shape, parts } = grid;
   const where = 'expandGrid';
   if (scheme.grid.type !== 'affine' || parts.groupIndex !== undefined || shape.length !== 2) {
-    throw new HalftoneError('UNSUPPORTED', `scheme ${scheme.name} is not an affine grid with groups along the rows of a matrix`, {
-      where,
-      details: { scheme: scheme.name },
-    });
+    throw new HalftoneError(
+      'UNSUPPORTED',
+      `scheme ${scheme.name} is not an affine grid with groups along the rows of a matrix`,
+      {
+        where,
+        details: { scheme: scheme.name },
+      },
+    );
   }
   const [rows, columns] = shape as readonly [number, number];
   const { bits, signed } = scheme.grid;
@@ -62,15 +66,25 @@ export function expandGrid(grid: FrozenGrid): ExpandedGrid {
 }
 
 function columnsPerGroup(granularity: Granularity, columns: number, scheme: string): number {
-  if (granularity.type === 'tensor' || (granularity.type === 'axis' && granularity.axis === 0)) return Math.max(1, columns);
+  if (granularity.type === 'tensor' || (granularity.type === 'axis' && granularity.axis === 0))
+    return Math.max(1, columns);
   if (granularity.type === 'group' && granularity.axis === 1) return granularity.size;
-  throw new HalftoneError('UNSUPPORTED', `scheme ${scheme} groups weights as ${JSON.stringify(granularity)}; groups must run along axis 1`, {
-    where: 'expandGrid',
-    details: { scheme, granularity },
-  });
+  throw new HalftoneError(
+    'UNSUPPORTED',
+    `scheme ${scheme} groups weights as ${JSON.stringify(granularity)}; groups must run along axis 1`,
+    {
+      where: 'expandGrid',
+      details: { scheme, granularity },
+    },
+  );
 }
 
-function parameterValues(parameter: ParameterTensor | undefined, single: boolean, count: number, absent: number): Float32Array {
+function parameterValues(
+  parameter: ParameterTensor | undefined,
+  single: boolean,
+  count: number,
+  absent: number,
+): Float32Array {
   if (parameter === undefined) return new Float32Array(count).fill(absent);
   const values = toFloat32(parameter as Tensor);
   if (single) return new Float32Array(count).fill(values[0]);

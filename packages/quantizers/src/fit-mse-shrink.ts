@@ -24,9 +24,13 @@ export const MSE_SHRINK_DEFAULTS = { grid: 100, maxShrink: 0.8, norm: 2.4, impor
 export function mseShrink(options: MseShrinkOptions = {}): RangeFit {
   const { grid, maxShrink, norm, importance } = { ...MSE_SHRINK_DEFAULTS, ...options };
   if (!(Number.isInteger(grid) && grid >= 1 && maxShrink >= 0 && maxShrink < 1 && norm > 0)) {
-    throw new HalftoneError('RANGE', `grid ${grid}, maxShrink ${maxShrink}, norm ${norm}; need grid >= 1, 0 <= maxShrink < 1, norm > 0`, {
-      where: 'mseShrink',
-    });
+    throw new HalftoneError(
+      'RANGE',
+      `grid ${grid}, maxShrink ${maxShrink}, norm ${norm}; need grid >= 1, 0 <= maxShrink < 1, norm > 0`,
+      {
+        where: 'mseShrink',
+      },
+    );
   }
   const candidates = Math.floor(maxShrink * grid + 1e-9);
   const trial = new Float64Array(2);

@@ -46,10 +46,14 @@ export function ggml(type: GgmlType, options: GgmlOptions = {}): GridQuantizer {
   const importanceOf = (columns: number, context: QuantizeContext): Float64Array | undefined => {
     const importance = weighted ? inputImportance(context, columns, where) : undefined;
     if (options.importance === true && weighted && importance === undefined) {
-      throw new HalftoneError('UNSUPPORTED', `${context.name}: no inputSquares; calibrate first or leave importance undefined`, {
-        where,
-        details: { tensor: context.name },
-      });
+      throw new HalftoneError(
+        'UNSUPPORTED',
+        `${context.name}: no inputSquares; calibrate first or leave importance undefined`,
+        {
+          where,
+          details: { tensor: context.name },
+        },
+      );
     }
     return importance;
   };
@@ -66,7 +70,8 @@ export function ggml(type: GgmlType, options: GgmlOptions = {}): GridQuantizer {
       case 'Q6_K':
         return { scheme, shape, parts: chooseKQuantSymmetricScales(rows, type, importance, context) };
       default:
-        if (importance === undefined || type === 'Q8_0') return { scheme, shape, parts: quantizeLegacy(rows, type, context).parts };
+        if (importance === undefined || type === 'Q8_0')
+          return { scheme, shape, parts: quantizeLegacy(rows, type, context).parts };
         return { scheme, shape, parts: chooseWeightedLegacyScales(rows, type, importance, context) };
     }
   };

@@ -1,4 +1,12 @@
-import type { QuantizeContext, QuantizedParts, QuantizedTensor, Quantizer, Scheme, Shape, Tensor } from '@halftone/tensor';
+import type {
+  QuantizeContext,
+  QuantizedParts,
+  QuantizedTensor,
+  Quantizer,
+  Scheme,
+  Shape,
+  Tensor,
+} from '@halftone/tensor';
 
 /** A quantized tensor without its codes: every scale, zero and offset is fixed, the rounding is still free. */
 export interface FrozenGrid {

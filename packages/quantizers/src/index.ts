@@ -3,6 +3,16 @@ export { type ExpandedGrid, expandGrid } from './expand-grid.js';
 export { minMax } from './fit-min-max.js';
 export { MSE_SHRINK_DEFAULTS, type MseShrinkOptions, mseShrink } from './fit-mse-shrink.js';
 export { type GgmlOptions, ggml } from './ggml.js';
+export {
+  ggmlFallback,
+  ggmlMixture,
+  MIXTURE_NAMES,
+  type Mixture,
+  type MixtureModel,
+  type MixtureName,
+  type MixtureTensor,
+  type TensorRole,
+} from './ggml-mixture.js';
 export type { FrozenGrid, GridQuantizer } from './grid-quantizer.js';
 export type { RangeFit } from './range-fit.js';
 export { nearestCodes, roundNearest, withCodes } from './round-nearest.js';

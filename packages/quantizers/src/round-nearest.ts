@@ -1,4 +1,11 @@
-import { HalftoneError, type QuantizeContext, type QuantizedTensor, sameShape, type Tensor, tensor } from '@halftone/tensor';
+import {
+  HalftoneError,
+  type QuantizeContext,
+  type QuantizedTensor,
+  sameShape,
+  type Tensor,
+  tensor,
+} from '@halftone/tensor';
 import { ROUNDING_MAGIC } from './affine-rule.js';
 import { type ExpandedGrid, expandGrid } from './expand-grid.js';
 import type { FrozenGrid } from './grid-quantizer.js';
@@ -8,12 +15,20 @@ import { weightRows } from './internal/weight.js';
  * Rounds each weight to the nearest value of a frozen affine grid, ties to the even code. One pass, O(out * in).
  * Throws `SHAPE` when weight and grid differ, `NUMERIC` for a weight that is not finite.
  */
-export function roundNearest(weight: Tensor<Float32Array>, grid: FrozenGrid, context: QuantizeContext): QuantizedTensor {
+export function roundNearest(
+  weight: Tensor<Float32Array>,
+  grid: FrozenGrid,
+  context: QuantizeContext,
+): QuantizedTensor {
   if (!sameShape(weight.shape, grid.shape)) {
-    throw new HalftoneError('SHAPE', `${context.name}: the weight is [${weight.shape}] but the grid was fitted to [${grid.shape}]`, {
-      where: 'roundNearest',
-      details: { tensor: context.name, weight: weight.shape, grid: grid.shape },
-    });
+    throw new HalftoneError(
+      'SHAPE',
+      `${context.name}: the weight is [${weight.shape}] but the grid was fitted to [${grid.shape}]`,
+      {
+        where: 'roundNearest',
+        details: { tensor: context.name, weight: weight.shape, grid: grid.shape },
+      },
+    );
   }
   const { data } = weightRows(weight, context, 'roundNearest');
   return withCodes(grid, nearestCodes(data, expandGrid(grid)));

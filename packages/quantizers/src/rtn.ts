@@ -43,7 +43,9 @@ export function rtn(options: RtnOptions = {}): GridQuantizer {
   const fit = options.fit ?? minMax();
   const rule = affineRule(bits, symmetry, scaleDtype, 'rtn');
   if (typeof granularity === 'number' && !(Number.isInteger(granularity) && granularity >= 1)) {
-    throw new HalftoneError('RANGE', `granularity is ${granularity}; use 'tensor', 'row' or a group size from 1`, { where: 'rtn' });
+    throw new HalftoneError('RANGE', `granularity is ${granularity}; use 'tensor', 'row' or a group size from 1`, {
+      where: 'rtn',
+    });
   }
   const scheme: Scheme = {
     name: 'affine',
@@ -111,7 +113,12 @@ function chooseAffineScales(
 }
 
 /** The column weights that the fit asked for, repeated for `copies` rows that are fitted as one group. */
-function fitImportance(fit: RangeFit, context: QuantizeContext, columns: number, copies: number): Float64Array | undefined {
+function fitImportance(
+  fit: RangeFit,
+  context: QuantizeContext,
+  columns: number,
+  copies: number,
+): Float64Array | undefined {
   if (!fit.needs.includes('inputSquares')) return undefined;
   const squares = inputImportance(context, columns, 'rtn');
   if (squares === undefined) {

@@ -1,4 +1,10 @@
-import { float16ToNumber, HalftoneError, numberToFloat16, type PackedTensor, type QuantizeContext } from '@halftone/tensor';
+import {
+  float16ToNumber,
+  HalftoneError,
+  numberToFloat16,
+  type PackedTensor,
+  type QuantizeContext,
+} from '@halftone/tensor';
 
 /**
  * Float32 scales as f16 `[rows, scales / rows]`, rounded to nearest even.

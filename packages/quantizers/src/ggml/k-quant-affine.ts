@@ -1,4 +1,10 @@
-import { type GgmlType, type QuantizeContext, type QuantizedParts, type QuantizedTensor, tensor } from '@halftone/tensor';
+import {
+  type GgmlType,
+  type QuantizeContext,
+  type QuantizedParts,
+  type QuantizedTensor,
+  tensor,
+} from '@halftone/tensor';
 import { GGML_SCALE_SCHEMES } from '@halftone/tensor/ggml';
 import { FIT, type Ladder, scanAffine, scanBuckets } from '../internal/affine-scan.js';
 import { importanceWeights, magnitudeWeights, sumOfSquares } from '../internal/block-weights.js';
@@ -35,6 +41,8 @@ export function chooseKQuantAffineScales(
   const levels = type === 'Q2_K' ? 3 : type === 'Q4_K' ? 15 : 31;
   const highest = type === 'Q2_K' ? 15 : 63;
   const ladder = importance === undefined ? PLAIN_LADDERS[type] : WEIGHTED_LADDER;
+  // ggml weighs Q2_K by |x| alone, which ignores zeros beside a single large weight.
+  const weightFloor = type === 'Q2_K' ? 0.1 : 1;
   const blocks = (rows * columns) / SUPER_BLOCK;
   const scaleCodes = new Uint8Array(blocks * groups);
   const minimumCodes = new Uint8Array(blocks * groups);
@@ -55,19 +63,14 @@ export function chooseKQuantAffineScales(
       const variance = ((type === 'Q2_K' ? 1 : 2) * sumOfSquares(x, 0, SUPER_BLOCK)) / SUPER_BLOCK;
       const column = first % columns;
       for (let i = 0; i < SUPER_BLOCK; i += size) importanceWeights(x, importance, column + i, variance, i, size, w);
-    } else if (type === 'Q2_K') {
-      for (let i = 0; i < SUPER_BLOCK; i++) w[i] = Math.abs(x[i]);
     } else {
-      for (let i = 0; i < SUPER_BLOCK; i += size) magnitudeWeights(x, i, size, w);
+      for (let i = 0; i < SUPER_BLOCK; i += size) magnitudeWeights(x, i, size, w, weightFloor);
     }
     for (let group = 0; group < groups; group++) {
       const at = group * FIT.length;
       scanAffine(x, w, group * size, size, levels, ladder, true, buckets, fits, at);
       values[group] = fits[at + FIT.scale];
-      // What a change of this scale costs once the minimum follows it.
-      const weight = fits[at + FIT.weight];
-      const code = fits[at + FIT.weightCode];
-      costs[group] = weight > 0 ? fits[at + FIT.weightCode2] - (code * code) / weight : 0;
+      costs[group] = scaleCost(fits, at);
     }
     const superScale = storableF16(fitSuperScale(values, costs, groups, highest, buckets, superFit));
     superScales[block] = superScale;
@@ -101,6 +104,14 @@ export function chooseKQuantAffineScales(
     parts: { codes: tensor(codes, shape), scales: storeF16(factors, rows, SUPER_BLOCK, context, type) },
   });
   return { scales: level(scaleCodes, superScales), offsets: level(minimumCodes, superOffsets) };
+}
+
+/** What a squared change of a group's scale costs: less when the minimum, being above zero, can follow it. */
+function scaleCost(fits: Float64Array, at: number): number {
+  const squares = fits[at + FIT.weightCode2];
+  if (fits[at + FIT.minimum] <= 0) return squares;
+  const sum = fits[at + FIT.weightCode];
+  return Math.max(squares - (sum * sum) / fits[at + FIT.weight], 1e-3 * squares);
 }
 
 /** The factor that makes integers `0 .. highest` fit the non-negative values best; 0 when all are negligible. */

@@ -2,7 +2,7 @@ import { type GgmlType, type QuantizeContext, type QuantizedParts, tensor } from
 import { GGML_SCALE_SCHEMES } from '@halftone/tensor/ggml';
 import { roundHalfEven } from '../affine-rule.js';
 import { type Ladder, scanBuckets } from '../internal/affine-scan.js';
-import { importanceWeights, sumOfSquares } from '../internal/block-weights.js';
+import { importanceWeights, squareWeights, sumOfSquares } from '../internal/block-weights.js';
 import { scanSymmetric } from '../internal/symmetric-scan.js';
 import type { WeightRows } from '../internal/weight.js';
 import { storableF16, storeF16 } from './f16-scales.js';
@@ -13,11 +13,13 @@ export type KQuantSymmetricType = Extract<GgmlType, 'Q3_K' | 'Q6_K'>;
 const SUPER_BLOCK = 256;
 const SIZE = 16;
 const GROUPS = SUPER_BLOCK / SIZE;
+/** Share of the group's mean square that is added to the weights x²: ggml has none, which neglects the small weights. */
+const WEIGHT_FLOOR = 0.5;
 const LADDER: Ladder = { first: -0.9, step: 0.1, count: 19 };
 
 /**
  * Two-level scales. Each group is fitted alone; one f16 super-scale is then fitted to the group scales, each weighed by what
- * an error in it costs. Weights: x² without importance; with it `importance * sqrt(variance + x²)` for Q3_K, the bare
+ * an error in it costs. Weights: x² plus half its mean without importance; with it `importance * sqrt(variance + x²)` for Q3_K, the bare
  * importance for Q6_K. Source: ggml-quants.c, quantize_row_{q3,q6}_K_{ref,impl}.
  */
 export function chooseKQuantSymmetricScales(
@@ -42,7 +44,7 @@ export function chooseKQuantSymmetricScales(
     const first = block * SUPER_BLOCK;
     for (let i = 0; i < SUPER_BLOCK; i++) x[i] = data[first + i];
     if (importance === undefined) {
-      for (let i = 0; i < SUPER_BLOCK; i++) w[i] = x[i] * x[i];
+      for (let i = 0; i < SUPER_BLOCK; i += SIZE) squareWeights(x, i, SIZE, w, WEIGHT_FLOOR);
     } else if (type === 'Q3_K') {
       const variance = (2 * sumOfSquares(x, 0, SUPER_BLOCK)) / SUPER_BLOCK;
       const column = first % columns;

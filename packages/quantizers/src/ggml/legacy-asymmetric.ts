@@ -6,7 +6,12 @@
 const BLOCK = 32;
 
 /** `scale = (max - min) / (2^bits - 1)`, `offset = min` of each block of 32. */
-export function chooseMinMaxScales(values: Float32Array, bits: number, scales: Float32Array, offsets: Float32Array): void {
+export function chooseMinMaxScales(
+  values: Float32Array,
+  bits: number,
+  scales: Float32Array,
+  offsets: Float32Array,
+): void {
   const levels = 2 ** bits - 1;
   for (let block = 0; block < scales.length; block++) {
     const start = block * BLOCK;

@@ -25,7 +25,12 @@ export function chooseSignedMaxScales(values: Float32Array, bits: number, scales
 }
 
 /** Signed codes, halves rounded up, from unrounded scales. */
-export function chooseSignedMaxCodes(values: Float32Array, bits: number, scales: Float32Array, codes: Uint8Array): void {
+export function chooseSignedMaxCodes(
+  values: Float32Array,
+  bits: number,
+  scales: Float32Array,
+  codes: Uint8Array,
+): void {
   const half = 2 ** (bits - 1);
   const shift = half + 0.5;
   const highest = 2 * half - 1;

@@ -5,7 +5,12 @@ import { scanSymmetric } from '../internal/symmetric-scan.js';
 import type { WeightRows } from '../internal/weight.js';
 import { storeF16 } from './f16-scales.js';
 import { chooseMinMaxCodes, chooseMinMaxScales } from './legacy-asymmetric.js';
-import { chooseAbsmaxCodes, chooseAbsmaxScales, chooseSignedMaxCodes, chooseSignedMaxScales } from './legacy-symmetric.js';
+import {
+  chooseAbsmaxCodes,
+  chooseAbsmaxScales,
+  chooseSignedMaxCodes,
+  chooseSignedMaxScales,
+} from './legacy-symmetric.js';
 
 export type LegacyType = Extract<GgmlType, 'Q4_0' | 'Q4_1' | 'Q5_0' | 'Q5_1' | 'Q8_0'>;
 type GridParts = Omit<QuantizedParts, 'codes'>;

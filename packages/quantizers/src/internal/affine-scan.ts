@@ -71,38 +71,6 @@ export function scanAffine(
   if (!(max > min)) return;
 
   const { first, step, count } = ladder;
-  const range = max - min;
-  const lowest = levels + first;
-  const initial = lowest / range;
-  const rungsPerCode = range / step;
-  const rungOfZero = lowest / step;
-  const lastRung = count - 1;
-  buckets.fill(0, 0, 3 * count);
-  let sumL = 0;
-  let sumL2 = 0;
-  let sumXL = 0;
-  for (let i = start; i < end; i++) {
-    const xi = x[i];
-    const wi = w[i];
-    const distance = xi - min;
-    let code = (distance * initial + 0.5) | 0;
-    const wl = wi * code;
-    sumL += wl;
-    sumL2 += wl * code;
-    sumXL += wl * xi;
-    // At rung k the code has become c + 1 once distance * (lowest + k * step) / range >= c + 0.5.
-    const spacing = rungsPerCode / distance;
-    let rung = (code + 0.5) * spacing - rungOfZero;
-    while (rung < lastRung && code < levels) {
-      const bucket = rung < 0 ? 0 : 3 * ((rung | 0) + 1);
-      buckets[bucket] += wi;
-      buckets[bucket + 1] += wi * (2 * code + 1);
-      buckets[bucket + 2] += wi * xi;
-      code++;
-      rung += spacing;
-    }
-  }
-
   // Gains (how far a trial lowers the weighted squared error below the sum of w x²) are compared as fractions.
   let bestGain = 0;
   let bestDivisor = 1;
@@ -110,31 +78,72 @@ export function scanAffine(
   let bestL2 = 0;
   let bestXL = 0;
   let bestThroughZero = false;
-  for (let k = 0; k < 3 * count; k += 3) {
-    sumL += buckets[k];
-    sumL2 += buckets[k + 1];
-    sumXL += buckets[k + 2];
-    const determinant = sumW * sumL2 - sumL * sumL;
-    let gain = sumXL * sumXL;
-    let divisor = sumL2;
-    let throughZero = true;
-    if (determinant > 1e-12 * sumW * sumL2 && !(minimumAtLeastZero && sumL2 * sumX > sumL * sumXL)) {
-      gain = sumW * gain - (2 * sumL * sumXL - sumL2 * sumX) * sumX;
-      divisor = determinant;
-      throughZero = false;
+  let origin = min;
+  for (let pass = 0; pass < 2; pass++) {
+    const range = max - origin;
+    const lowest = levels + first;
+    const initial = lowest / range;
+    const rungsPerCode = range / step;
+    const rungOfZero = lowest / step;
+    const lastRung = count - 1;
+    buckets.fill(0, 0, 3 * count);
+    let sumL = 0;
+    let sumL2 = 0;
+    let sumXL = 0;
+    for (let i = start; i < end; i++) {
+      const xi = x[i];
+      const wi = w[i];
+      const distance = xi - origin;
+      if (!(distance > 0)) continue;
+      let code = (distance * initial + 0.5) | 0;
+      const wl = wi * code;
+      sumL += wl;
+      sumL2 += wl * code;
+      sumXL += wl * xi;
+      // At rung k the code has become c + 1 once distance * (lowest + k * step) / range >= c + 0.5.
+      const spacing = rungsPerCode / distance;
+      let rung = (code + 0.5) * spacing - rungOfZero;
+      while (rung < lastRung && code < levels) {
+        const bucket = rung < 0 ? 0 : 3 * ((rung | 0) + 1);
+        buckets[bucket] += wi;
+        buckets[bucket + 1] += wi * (2 * code + 1);
+        buckets[bucket + 2] += wi * xi;
+        code++;
+        rung += spacing;
+      }
     }
-    if (gain * bestDivisor > bestGain * divisor) {
-      bestGain = gain;
-      bestDivisor = divisor;
-      bestL = sumL;
-      bestL2 = sumL2;
-      bestXL = sumXL;
-      bestThroughZero = throughZero;
+    let improved = false;
+    for (let k = 0; k < 3 * count; k += 3) {
+      sumL += buckets[k];
+      sumL2 += buckets[k + 1];
+      sumXL += buckets[k + 2];
+      const determinant = sumW * sumL2 - sumL * sumL;
+      let gain = sumXL * sumXL;
+      let divisor = sumL2;
+      let throughZero = true;
+      if (determinant > 1e-12 * sumW * sumL2 && !(minimumAtLeastZero && sumL2 * sumX > sumL * sumXL)) {
+        gain = sumW * gain - (2 * sumL * sumXL - sumL2 * sumX) * sumX;
+        divisor = determinant;
+        throughZero = false;
+      }
+      if (gain * bestDivisor > bestGain * divisor) {
+        bestGain = gain;
+        bestDivisor = divisor;
+        bestL = sumL;
+        bestL2 = sumL2;
+        bestXL = sumXL;
+        bestThroughZero = throughZero;
+        improved = true;
+      }
     }
-  }
-  if (bestL2 === 0) {
-    fit[at + FIT.scale] = range / levels;
-    return;
+    if (bestL2 === 0) {
+      fit[at + FIT.scale] = range / levels;
+      return;
+    }
+    if (!improved) break;
+    // The next pass measures codes from the line's own zero.
+    origin = bestThroughZero ? 0 : (bestL2 * sumX - bestL * bestXL) / bestDivisor;
+    if (!(max > origin)) break;
   }
   if (bestThroughZero) {
     fit[at + FIT.scale] = bestXL / bestL2;

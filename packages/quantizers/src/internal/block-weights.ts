@@ -26,14 +26,20 @@ export function importanceWeights(
   if (sum === 0) w.fill(UNIMPORTANT, start, start + size);
 }
 
-/** `w[i] = rms + |x[i]|`, with the root mean square of the group. */
-export function magnitudeWeights(x: Float64Array, start: number, size: number, w: Float64Array): void {
-  const rms = Math.sqrt(sumOfSquares(x, start, size) / size);
-  for (let i = start; i < start + size; i++) w[i] = rms + Math.abs(x[i]);
+/** `w[i] = floor * rms + |x[i]|`, with the root mean square of the group. */
+export function magnitudeWeights(x: Float64Array, start: number, size: number, w: Float64Array, floor: number): void {
+  const base = floor * Math.sqrt(sumOfSquares(x, start, size) / size);
+  for (let i = start; i < start + size; i++) w[i] = base + Math.abs(x[i]);
 }
 
 export function sumOfSquares(x: Float64Array, start: number, size: number): number {
   let sum = 0;
   for (let i = start; i < start + size; i++) sum += x[i] * x[i];
   return sum;
+}
+
+/** `w[i] = x[i]² + floor * mean square` of the group. */
+export function squareWeights(x: Float64Array, start: number, size: number, w: Float64Array, floor: number): void {
+  const base = (floor * sumOfSquares(x, start, size)) / size;
+  for (let i = start; i < start + size; i++) w[i] = base + x[i] * x[i];
 }

@@ -9,10 +9,14 @@ export interface WeightRows {
 /** The weight as contiguous rows. Throws `SHAPE` unless it is `[out, in]`, `NUMERIC` when a value is not finite. */
 export function weightRows(weight: Tensor<Float32Array>, context: QuantizeContext, where: string): WeightRows {
   if (weight.shape.length !== 2) {
-    throw new HalftoneError('SHAPE', `${context.name}: shape [${weight.shape}] is not [out, in]; reshape it to two axes`, {
-      where,
-      details: { tensor: context.name, shape: weight.shape },
-    });
+    throw new HalftoneError(
+      'SHAPE',
+      `${context.name}: shape [${weight.shape}] is not [out, in]; reshape it to two axes`,
+      {
+        where,
+        details: { tensor: context.name, shape: weight.shape },
+      },
+    );
   }
   const [rows, columns] = weight.shape as readonly [number, number];
   const data = contiguousData(weight);

@@ -1,0 +1,127 @@
+/**
+ * Encoding speed, one thread, against ggml_quantize_chunk on the same weights in the same run.
+ * Run: pnpm --filter @halftone/quantizers bench [--json]
+ * MB/s counts the weights as bf16 (2 bytes each). Both sides read float32; ggml's time includes packing its blocks, ours
+ * in the rows `+pack` too.
+ */
+import { readdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { cpus } from 'node:os';
+import { dirname, join } from 'node:path';
+import { packGgml } from '@halftone/formats';
+import { ORACLE_GGML_TYPES, oracleAvailable } from '@halftone/llama-cpp-oracle';
+import { type GgmlType, type QuantizeContext, tensor } from '@halftone/tensor';
+import { type GridQuantizer, ggml, mseShrink, rtn } from '../src/index.js';
+
+interface Result {
+  readonly name: string;
+  readonly ours: number;
+  readonly peer: number | null;
+  readonly peerName: string;
+  readonly unit: string;
+  readonly ratio: number | null;
+  readonly goal: number | null;
+}
+
+const ROWS = 512;
+const COLUMNS = 4096;
+const BYTES = ROWS * COLUMNS * 2;
+const GOALS: Partial<Record<string, number>> = { Q4_K: 0.5 };
+
+const weight = normalWeights(ROWS * COLUMNS);
+const importance = Float64Array.from({ length: COLUMNS }, (_, i) => 1 + (i % 17));
+const plain: QuantizeContext = { name: 'bench' };
+const weighted: QuantizeContext = { name: 'bench', statistics: { tokens: 1, inputSquares: importance } };
+const chunk = oracleAvailable() ? quantizeChunk() : undefined;
+const blocks = new Uint8Array(ROWS * COLUMNS * 2);
+const imatrix = Float32Array.from(importance);
+
+const results: Result[] = [];
+for (const type of ['Q8_0', 'Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q2_K', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K'] as const) {
+  for (const context of type === 'Q8_0' ? [plain] : [plain, weighted]) {
+    const name = context === weighted ? `${type} importance` : type;
+    const quantizer = ggml(type);
+    const peer = chunk && megabytesPerSecond(() => chunk(type, context === weighted ? imatrix : null));
+    results.push(result(name, encodeSpeed(quantizer, context), peer, GOALS[name] ?? null));
+    if (context === plain) {
+      const speed = megabytesPerSecond(() => packGgml(quantizer.quantize(tensor(weight, [ROWS, COLUMNS]), context)));
+      results.push(result(`${name} +pack`, speed, peer, GOALS[name] ?? null));
+    }
+  }
+}
+for (const [name, quantizer] of [
+  ['rtn int4 g128', rtn()],
+  ['rtn int4 g32 full-range', rtn({ granularity: 32, symmetry: 'full-range' })],
+  ['rtn int8 row restricted-range', rtn({ bits: 8, granularity: 'row', symmetry: 'restricted-range' })],
+  ['rtn int4 g128 mse-shrink norm 2', rtn({ fit: mseShrink({ norm: 2 }) })],
+] as const) {
+  results.push(result(name, encodeSpeed(quantizer, plain), undefined, null));
+}
+
+if (process.argv.includes('--json')) {
+  const machine = `${cpus()[0]?.model ?? 'unknown'} x ${cpus().length}`;
+  console.log(JSON.stringify({ machine, node: process.version, results }));
+} else {
+  console.log(
+    `${'encoder'.padEnd(34)}${'MB/s'.padStart(9)}${'M weights/s'.padStart(13)}${'ggml MB/s'.padStart(11)}${'ratio'.padStart(8)}`,
+  );
+  for (const { name, ours, peer, ratio } of results) {
+    console.log(
+      `${name.padEnd(34)}${ours.toFixed(1).padStart(9)}${(ours / 2).toFixed(1).padStart(13)}` +
+        `${(peer === null ? '-' : peer.toFixed(1)).padStart(11)}${(ratio === null ? '-' : ratio.toFixed(2)).padStart(8)}`,
+    );
+  }
+}
+
+function result(name: string, ours: number, peer: number | undefined, goal: number | null): Result {
+  return {
+    name,
+    ours,
+    peer: peer ?? null,
+    peerName: 'ggml_quantize_chunk, 1 thread',
+    unit: 'MB/s of bf16 input',
+    ratio: peer === undefined ? null : ours / peer,
+    goal,
+  };
+}
+
+function encodeSpeed(quantizer: GridQuantizer, context: QuantizeContext): number {
+  return megabytesPerSecond(() => quantizer.quantize(tensor(weight, [ROWS, COLUMNS]), context));
+}
+
+/** Best of several runs, after one that warms up. */
+function megabytesPerSecond(run: () => unknown): number {
+  run();
+  let best = Infinity;
+  const deadline = performance.now() + 600;
+  for (let i = 0; i < 3 || (i < 30 && performance.now() < deadline); i++) {
+    const start = performance.now();
+    run();
+    best = Math.min(best, performance.now() - start);
+  }
+  return BYTES / 1e6 / (best / 1e3);
+}
+
+/** The library's own function, called without the checks that the oracle package adds. */
+function quantizeChunk(): (type: GgmlType, imatrix: Float32Array | null) => void {
+  const require = createRequire(createRequire(import.meta.url).resolve('@halftone/llama-cpp-oracle'));
+  const directory = join(dirname(require.resolve('@node-llama-cpp/linux-x64')), '..', 'bins', 'linux-x64');
+  const file = readdirSync(directory).find((name) => name.startsWith('libggml-base.so')) as string;
+  const call = require('koffi')
+    .load(join(directory, file))
+    .func('ggml_quantize_chunk', 'size_t', ['int', 'float *', 'void *', 'int64_t', 'int64_t', 'int64_t', 'float *']);
+  return (type, importances) => call(ORACLE_GGML_TYPES[type], weight, blocks, 0, ROWS, COLUMNS, importances);
+}
+
+/** Box-Muller over a fixed linear congruential generator. */
+function normalWeights(count: number): Float32Array {
+  let state = 1;
+  const uniform = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state + 0.5) / 2 ** 32;
+  };
+  return Float32Array.from(
+    { length: count },
+    () => 0.02 * Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()),
+  );
+}

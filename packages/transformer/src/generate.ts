@@ -1,7 +1,7 @@
 import { fullCache } from '@halftone/kv-cache';
+import { createRandom } from '@halftone/numerics';
 import { HalftoneError, type KvCache, throwIfAborted } from '@halftone/tensor';
 import { kvShape } from './config.js';
-import { seededRandom } from './internal/random.js';
 import type { TransformerModel } from './model.js';
 import { logProbability, type SamplingOptions, sampleToken, samplingOptions } from './sampling.js';
 import { stopText } from './stop-text.js';
@@ -80,7 +80,7 @@ export async function* generate(
   const lengthReason = maxTokens === options.maxTokens ? 'length' : 'context';
   const ends = new Set(options.endTokens ?? config.eosTokens);
   const stops = new Set(options.stopTokens ?? []);
-  const random = seededRandom(options.seed ?? 0);
+  const random = createRandom(options.seed ?? 0).uniform;
   const stream = tokenizer?.decodeStream({ skipSpecialTokens: true });
   const stopper = stopText(stopTexts);
   const sequence = Array.from(prompt);

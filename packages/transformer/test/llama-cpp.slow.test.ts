@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { tokenizerFromGguf, tokenizerToGguf } from '@halftone/formats';
 import { llamaLogits, llamaTokenizeAll, oracleAvailable } from '@halftone/llama-cpp-oracle';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createModel, loadTokenizer, type ModelSource, modelSource, type TokenizerFiles } from '../src/index.js';
@@ -72,6 +73,30 @@ describe.skipIf(needsOracle)(`small random models in llama.cpp${needsOracle}`, (
     const again = await openModel(path);
     await expectSameModel(source, again, tokens);
     await again.close();
+  });
+});
+
+describe.skipIf(needsOracle || !hasShared)(`pre-tokenizers in llama.cpp${needsOracle || needsShared}`, () => {
+  it.each(['gpt-2', 'smollm', 'llama-bpe', 'qwen2', 'tekken', 'default'])('%s cuts text as here', async (pre) => {
+    const tokenizerJson = JSON.parse(readFileSync(shared('models/wren-5m/tokenizer.json'), 'utf8'));
+    const metadata = tokenizerToGguf(tokenizerJson, { pre });
+    const tokenizer = loadTokenizer(tokenizerFromGguf(new Map(metadata.map(({ key, value }) => [key, value]))));
+    const configJson = { ...TINY.llama, vocab_size: tokenizer.vocabularySize };
+    const source = modelSource({
+      configJson,
+      checkpoint: memoryCheckpoint(randomWeights(configJson)),
+      tokenizer: { tokenizerJson },
+    });
+    const path = join(folder, `pre-${pre}.gguf`);
+    await writeFloatGguf(source, path, { pre });
+    const texts = [
+      readFileSync(shared('data/books-heldout.txt'), 'utf8').slice(300_000, 340_000),
+      "if (x<=12345) {\r\n\t\treturn a+=3.14159;  // it's WE'LL $100,000 ~^|\n\n\n}   \n  Don'T ",
+      'Ünïcödé ÉCOLE Ελληνικά Кириллица 日本語テキスト 한국어 العربية 🙂👍🏽 ½ Ⅷ ٣٤٥ — “q”…',
+    ];
+    expect(await llamaTokenizeAll(path, texts)).toEqual(
+      texts.map((text) => Array.from(tokenizer.encode(text, { addSpecialTokens: false }))),
+    );
   });
 });
 

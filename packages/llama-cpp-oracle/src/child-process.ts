@@ -17,7 +17,11 @@ export interface OracleOptions {
   readonly signal?: AbortSignal;
 }
 
-export const ORACLE_DEFAULTS = { timeout: 300_000, threads: 2 } as const;
+/**
+ * ggml's threads wait for each other by spinning: where other work shares the cores, two of them are several times slower
+ * than one. The quantizer's threads do not spin.
+ */
+export const ORACLE_DEFAULTS = { timeout: 300_000, threads: 1, quantizeThreads: 2 } as const;
 
 export interface OracleAnswer {
   readonly result: unknown;

@@ -46,7 +46,7 @@ export type LlamaFileType = keyof typeof LLAMA_FILE_TYPES;
 export interface LlamaRunOptions extends OracleOptions {
   /** First position whose logits are wanted. Default 0. */
   readonly from?: number;
-  /** Default 2. */
+  /** Default 1: more pays only on idle cores, because ggml's threads wait by spinning. */
   readonly threads?: number;
   /** Lets the CPU backend rearrange quantized weights for faster kernels, as llama.cpp does by default. Default false. */
   readonly repack?: boolean;
@@ -217,7 +217,7 @@ export async function llamaQuantize(
     inPath,
     outPath,
     ftype: LLAMA_FILE_TYPES[fileType],
-    threads: options.threads ?? ORACLE_DEFAULTS.threads,
+    threads: options.threads ?? ORACLE_DEFAULTS.quantizeThreads,
     pure: options.pure ?? false,
     allowRequantize: options.allowRequantize ?? false,
     outputType: outputType && ORACLE_GGML_TYPES[outputType],

@@ -24,7 +24,7 @@ function seconds(run: () => void): number {
 const results = (Object.keys(GGML_CODECS) as GgmlType[]).map((type) => {
   const { blockSize, blockBytes } = GGML_TYPES[type];
   const bytes = new Uint8Array((ELEMENTS / blockSize) * blockBytes);
-  // Any bytes will do but f16 exponents of all ones, which no file has: 0x5A as the high byte keeps scales finite.
+  // Any bytes will do but f16 exponents of all ones, which no file has: bytes up to 0x5F keep scales finite.
   for (let i = 0; i < bytes.length; i++) bytes[i] = (i * 131) & 0x5f;
   const packed = { kind: 'packed', dtype: type, shape: [ELEMENTS / 4096, 4096], bytes } as const;
   const out = new Float32Array(ELEMENTS);

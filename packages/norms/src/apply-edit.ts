@@ -56,10 +56,7 @@ export async function applyEdit(
       return tensor(center(data, along(shape, edit.axis, edit.tensor)), shape);
     case 'scale': {
       const axis = along(shape, edit.axis, edit.tensor);
-      const by = await vector(edit.by, axis.length, edit.tensor, read);
-      const out = new Float32Array(data.length);
-      for (let i = 0; i < data.length; i++) out[i] = data[i] * by[Math.floor(i / axis.inner) % axis.length];
-      return tensor(out, shape);
+      return tensor(scale(data, axis, await vector(edit.by, axis.length, edit.tensor, read)), shape);
     }
   }
 }
@@ -109,6 +106,17 @@ interface Axis {
   readonly length: number;
   /** Elements from one index to the next. */
   readonly inner: number;
+}
+
+function scale(data: Float32Array, { length, inner }: Axis, by: Float32Array | Float64Array): Float32Array {
+  const out = new Float32Array(data.length);
+  for (let at = 0; at < data.length; ) {
+    for (let i = 0; i < length; i++) {
+      const factor = by[i];
+      for (const end = at + inner; at < end; at++) out[at] = data[at] * factor;
+    }
+  }
+  return out;
 }
 
 function center(data: Float32Array, { length, inner }: Axis): Float32Array {

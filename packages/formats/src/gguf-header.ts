@@ -20,7 +20,7 @@ import {
 } from './gguf-types.js';
 import { type ByteCursor, byteCursor } from './internal/byte-cursor.js';
 import { alignUp, ggmlTensorBytes } from './internal/tensor-size.js';
-import { decodeUtf8 } from './internal/utf8.js';
+import type { DecodedText } from './internal/utf8.js';
 
 /** Largest header that is read: vocabularies take tens of megabytes, a gigabyte is damage. */
 export const GGUF_MAX_HEADER_BYTES = 512 * 1024 * 1024;
@@ -195,7 +195,7 @@ async function readStrings(cursor: ByteCursor, key: string, count: number): Prom
     if (!cursor.has(8)) await cursor.fill(8, key);
     const length = boundedCount(cursor, cursor.takeU64(), 1, `${key}: bytes of string ${i}`);
     if (!cursor.has(length)) await cursor.fill(length, key);
-    const { text, raw } = decodeUtf8(cursor.takeBytes(length));
+    const { text, raw } = cursor.takeText(length);
     value.push(text);
     if (raw !== undefined) rawStrings.set(i, raw);
   }
@@ -243,18 +243,14 @@ function typedItems(type: Exclude<GgufScalarType, 'string'>, bytes: Uint8Array):
   }
 }
 
-async function readString(
-  cursor: ByteCursor,
-  what: string,
-  maxBytes?: number,
-): Promise<{ text: string; raw?: Uint8Array }> {
+async function readString(cursor: ByteCursor, what: string, maxBytes?: number): Promise<DecodedText> {
   if (!cursor.has(8)) await cursor.fill(8, what);
   const length = boundedCount(cursor, cursor.takeU64(), 1, `bytes of ${what}`);
   if (maxBytes !== undefined && length > maxBytes) {
     fail(`${what}: ${length} bytes, at most ${maxBytes} are allowed`, { length, maxBytes, offset: cursor.position });
   }
   if (!cursor.has(length)) await cursor.fill(length, what);
-  return decodeUtf8(cursor.takeBytes(length));
+  return cursor.takeText(length);
 }
 
 function boundedCount(cursor: ByteCursor, count: bigint, leastBytes: number, what: string): number {

@@ -44,7 +44,7 @@ export interface TensorWriter {
   abort(): Promise<void>;
 }
 
-/** A writer over a sink that has not been written to. After an error, call `abort`. */
+/** A writer over a sink that has not been written to, else `RANGE`. After an error, call `abort`. */
 export function tensorWriter(sink: ByteSink, layout: FileLayout, where: string): TensorWriter {
   const { tensors } = layout;
   let next = 0;
@@ -53,6 +53,8 @@ export function tensorWriter(sink: ByteSink, layout: FileLayout, where: string):
   function fail(message: string, details: Record<string, unknown>): never {
     throw new HalftoneError('RANGE', message, { where, details });
   }
+
+  if (sink.position !== 0) fail(`the sink is at byte ${sink.position}; give a new one`, { position: sink.position });
 
   async function padTo(offset: number): Promise<void> {
     if (sink.position === 0) await sink.write(layout.header);

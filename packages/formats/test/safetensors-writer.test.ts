@@ -109,6 +109,9 @@ describe('writeSafetensors', () => {
     const sink = memorySink();
     await expectFailure(() => writeSafetensors(sink, tensors, { data: () => new Uint8Array(1) }), 'RANGE', 'b');
     await expectFailure(() => sink.bytes(), 'IO');
+    const used = memorySink();
+    await used.write(new Uint8Array(3));
+    await expectFailure(() => createSafetensorsWriter(used, { tensors }), 'RANGE', 'byte 3');
   });
 
   it('refuses what the format cannot hold', async () => {

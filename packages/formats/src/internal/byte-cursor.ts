@@ -1,4 +1,5 @@
 import { type ByteSource, HalftoneError, type ReadOptions } from '@halftone/tensor';
+import { type DecodedText, utf8Decoder } from './utf8.js';
 
 const FIRST_WINDOW = 256 * 1024;
 const LARGEST_WINDOW = 8 * 1024 * 1024;
@@ -20,12 +21,15 @@ export interface ByteCursor {
   /** Brings `count` bytes into the window. Throws `FORMAT` when the source ends before. */
   fill(count: number, what: string): Promise<void>;
   takeBytes(count: number): Uint8Array;
+  /** The next `count` bytes as UTF-8. */
+  takeText(count: number): DecodedText;
   takeU32(): number;
   takeU64(): bigint;
 }
 
 export function byteCursor(source: ByteSource, limits: CursorLimits, options?: ReadOptions): ByteCursor {
   const { where, maxBytes } = limits;
+  const decodeUtf8 = utf8Decoder();
   const end = Math.min(source.size, maxBytes);
   let window = new Uint8Array(0);
   let view = new DataView(window.buffer);
@@ -70,6 +74,10 @@ export function byteCursor(source: ByteSource, limits: CursorLimits, options?: R
       const bytes = window.subarray(at, at + count);
       at += count;
       return bytes;
+    },
+    takeText(count) {
+      at += count;
+      return decodeUtf8(window.subarray(at - count, at));
     },
     takeU32() {
       const value = view.getUint32(at, true);

@@ -10,6 +10,8 @@ const MAX_DEPTH = 32;
  * Throws `FORMAT` with the character position.
  */
 export function parseJson(text: string, where: string, what: string): JsonValue {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: JSON forbids control characters in strings
+  const needsDecoding = /[\\\u0000-\u001f]/;
   const numberPattern = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
   let position = 0;
 
@@ -41,6 +43,11 @@ export function parseJson(text: string, where: string, what: string): JsonValue 
     let end = text.indexOf('"', position + 1);
     while (end >= 0 && isEscaped(text, end)) end = text.indexOf('"', end + 1);
     if (end < 0) fail('unterminated string');
+    const plain = text.slice(position + 1, end);
+    if (!needsDecoding.test(plain)) {
+      position = end + 1;
+      return plain;
+    }
     try {
       const value = JSON.parse(text.slice(position, end + 1)) as string;
       position = end + 1;
@@ -51,6 +58,20 @@ export function parseJson(text: string, where: string, what: string): JsonValue 
   }
 
   function number(): number {
+    // Offsets and dimensions: short runs of digits without a leading zero.
+    let end = position;
+    let whole = 0;
+    for (; end - position < 15; end++) {
+      const digit = text.charCodeAt(end) - 0x30;
+      if (!(digit >= 0 && digit <= 9)) break;
+      whole = whole * 10 + digit;
+    }
+    const stop = text.charCodeAt(end);
+    const isPlain = stop === 0x2c || stop === 0x5d || stop === 0x7d;
+    if (isPlain && end > position && (end === position + 1 || text[position] !== '0')) {
+      position = end;
+      return whole;
+    }
     numberPattern.lastIndex = position;
     const raw = numberPattern.exec(text)?.[0];
     if (raw === undefined) fail('unexpected character');

@@ -1,21 +1,31 @@
-/** Decodes UTF-8. Invalid bytes become U+FFFD, and then `raw` is a copy of the bytes. */
-export function decodeUtf8(bytes: Uint8Array): { text: string; raw?: Uint8Array } {
-  if (bytes.length <= SHORT) {
-    let text = '';
-    let i = 0;
-    for (; i < bytes.length; i++) {
-      const byte = bytes[i] as number;
-      if (byte >= 0x80) break;
-      text += String.fromCharCode(byte);
-    }
-    if (i === bytes.length) return { text };
-  }
-  try {
-    return { text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes) };
-  } catch {
-    return { text: new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes), raw: bytes.slice() };
-  }
+/** Invalid bytes become U+FFFD, and then `raw` is a copy of the bytes. */
+export interface DecodedText {
+  readonly text: string;
+  readonly raw?: Uint8Array;
 }
 
 /** Up to this length a loop over ASCII beats TextDecoder. */
 const SHORT = 24;
+
+/** Makes a decoder for many strings. */
+export function utf8Decoder(): (bytes: Uint8Array) => DecodedText {
+  const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+  const lenient = new TextDecoder('utf-8', { ignoreBOM: true });
+  return (bytes) => {
+    if (bytes.length <= SHORT) {
+      let text = '';
+      let i = 0;
+      for (; i < bytes.length; i++) {
+        const byte = bytes[i] as number;
+        if (byte >= 0x80) break;
+        text += String.fromCharCode(byte);
+      }
+      if (i === bytes.length) return { text };
+    }
+    try {
+      return { text: strict.decode(bytes) };
+    } catch {
+      return { text: lenient.decode(bytes), raw: bytes.slice() };
+    }
+  };
+}

@@ -33,7 +33,7 @@ export function decode(tensor: PackedTensor<DType>, out?: Float32Array): Float32
 
 /** Writes the elements as numbers, bigints too. */
 export function setNumbers(values: Float32Array, data: NativeArray): void {
-  if (typeof data[0] !== 'bigint') values.set(data as Float32Array);
+  if (typeof data[0] === 'number') values.set(data as Float32Array);
   else for (let i = 0; i < data.length; i++) values[i] = Number(data[i]);
 }
 

@@ -18,12 +18,14 @@ export function toNdarray<D extends NativeArray & ndarray.Data>(tensor: Tensor<D
  * A plain tensor over the memory of an ndarray.
  * Throws `DTYPE` where the data is a plain array or another container instead of a typed array.
  */
-export function fromNdarray<D>(view: NdView<D>): Tensor<D & NativeArray> {
+export function fromNdarray<D extends NativeArray>(view: NdView<D>): Tensor<D>;
+export function fromNdarray(view: NdView<unknown>): Tensor;
+export function fromNdarray(view: NdView<unknown>): Tensor {
   const { data, shape, stride, offset } = view;
   // Not DataView, which ArrayBuffer.isView also accepts, and not Float16Array.
   const kind = Object.prototype.toString.call(data).slice(8, -1);
   if (!ArrayBuffer.isView(data) || kind === 'DataView' || kind === 'Float16Array') {
     fail('DTYPE', 'fromNdarray', `an ndarray over ${kind}; copy it into a Float32Array first`);
   }
-  return { data: data as D & NativeArray, shape: [...shape], stride: [...stride], offset };
+  return { data: data as NativeArray, shape: [...shape], stride: [...stride], offset };
 }

@@ -1,4 +1,4 @@
-import { decode, type DType, encode, unpackCodes } from '@halftone/tensor';
+import { type DType, decode, encode, unpackCodes } from '@halftone/tensor';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ORACLE_FORMATS, oracleDecode, oracleEncode, oracleLadder } from './oracle/float-oracle.js';
@@ -19,7 +19,8 @@ describe.each(Object.entries(ORACLE_FORMATS))('%s', (name, format) => {
     const values = Array.from({ length: 2 ** width }, (_, code) => oracleDecode(code, format));
     const bytes = new Uint8Array(Math.ceil((2 ** width * width) / 8));
     const bits = values.map((_, code) => code.toString(2).padStart(width, '0').split('').reverse().join('')).join('');
-    for (let i = 0; i < bits.length; i++) if (bits[i] === '1') bytes[i >> 3] = (bytes[i >> 3] as number) | (1 << (i & 7));
+    for (let i = 0; i < bits.length; i++)
+      if (bits[i] === '1') bytes[i >> 3] = (bytes[i >> 3] as number) | (1 << (i & 7));
     const decoded = decode({ kind: 'packed', dtype, shape: [values.length], bytes });
     expect(decoded.every((value, code) => Object.is(value, values[code]))).toBe(true);
   });
@@ -58,10 +59,14 @@ describe.each(Object.entries(ORACLE_FORMATS))('%s', (name, format) => {
       fc.integer({ min: 0, max: ladder.length - 1 }).map((i) => ladder[i]!.value * 1.0001),
     );
     fc.assert(
-      fc.property(fc.array(number, { minLength: 1, maxLength: 32 }), fc.constantFrom('saturate', 'ieee'), (values, overflow) => {
-        const expected = values.map((value) => oracleEncode(value, format, overflow, ladder));
-        expect(codesOf(values, dtype, overflow)).toEqual(expected);
-      }),
+      fc.property(
+        fc.array(number, { minLength: 1, maxLength: 32 }),
+        fc.constantFrom('saturate', 'ieee'),
+        (values, overflow) => {
+          const expected = values.map((value) => oracleEncode(value, format, overflow, ladder));
+          expect(codesOf(values, dtype, overflow)).toEqual(expected);
+        },
+      ),
       { numRuns: 200 },
     );
   });

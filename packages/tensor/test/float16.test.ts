@@ -26,7 +26,8 @@ describe.each(cases)('%s, one number at a time', (dtype, toNumber, fromNumber, r
     for (let code = 0; code < 65536; code++) {
       const value = toNumber(code);
       const expected = oracleDecode(code, format);
-      if (!Object.is(value, expected) || !Object.is(bulk[code], expected)) expect([code, value, bulk[code]]).toEqual([code, expected, expected]);
+      if (!Object.is(value, expected) || !Object.is(bulk[code], expected))
+        expect([code, value, bulk[code]]).toEqual([code, expected, expected]);
       if (!Number.isNaN(value) && fromNumber(value) !== code) expect(fromNumber(value)).toBe(code);
     }
   });

@@ -25,7 +25,8 @@ export function oracleDecode(code: number, format: OracleFormat): number {
   const exponentBits = bits.slice(1, 1 + format.exponent);
   const mantissaBits = bits.slice(1 + format.exponent);
   const allOnes = !exponentBits.includes('0');
-  if (format.special === 'ieee' && allOnes) return mantissaBits.includes('1') ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+  if (format.special === 'ieee' && allOnes)
+    return mantissaBits.includes('1') ? Number.NaN : sign * Number.POSITIVE_INFINITY;
   if (format.special === 'nan' && allOnes && !mantissaBits.includes('0')) return Number.NaN;
   const subnormal = !exponentBits.includes('1');
   let significand = subnormal ? 0 : 1;

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { isHalftoneError } from '@halftone/tensor';
 import { Tokenizer } from '@huggingface/tokenizers';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -141,6 +142,85 @@ describe('bad tokenizer metadata', () => {
     ]) {
       expect(() => tokenizerToGguf({ ...json, model })).toThrow(expect.objectContaining({ code: 'UNSUPPORTED' }));
     }
+  });
+});
+
+describe('SentencePiece BPE', () => {
+  const bytes = Array.from({ length: 256 }, (_, b) => `<0x${b.toString(16).toUpperCase().padStart(2, '0')}>`);
+  const texts = ['<unk>', '<s>', ...bytes, '▁', 'a', 'b', '▁a', 'ab', '▁ab', '<tool>'];
+  const model = {
+    type: 'BPE',
+    byte_fallback: true,
+    fuse_unk: true,
+    unk_token: '<unk>',
+    vocab: Object.fromEntries(texts.map((text, id) => [text, id])),
+    merges: [
+      ['a', 'b'],
+      ['▁', 'ab'],
+      ['▁', 'a'],
+    ],
+  };
+  const json: Json = {
+    added_tokens: [
+      { id: 0, content: '<unk>', special: true },
+      { id: 1, content: '<s>', special: true },
+      { id: texts.length - 1, content: '<tool>', special: false },
+    ],
+    normalizer: {
+      type: 'Sequence',
+      normalizers: [
+        { type: 'Prepend', prepend: '▁' },
+        { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
+      ],
+    },
+    pre_tokenizer: null,
+    post_processor: null,
+    decoder: { type: 'Sequence', decoders: [{ type: 'ByteFallback' }, { type: 'Fuse' }] },
+    model,
+  };
+  const metaspace = { type: 'Metaspace', replacement: '▁', prepend_scheme: 'first', split: false };
+  const words = fc.string({ unit: fc.constantFrom('a', 'b', ' ', 'é', '\n'), minLength: 1 });
+
+  it('keeps ids, types and the order of merges', () => {
+    const before = new Tokenizer(json, {});
+    const entries = new Map(tokenizerToGguf(json).map(({ key, value }) => [key, value]));
+    const types = entries.get('tokenizer.ggml.token_type') as Int32Array;
+    expect([types[0], types[1], types[2], types[258], types[texts.length - 1]]).toEqual([2, 3, 6, 1, 4]);
+    const after = load(tokenizerFromGguf(entries));
+    fc.assert(
+      fc.property(words, (text) => {
+        expect(after.encode(text).ids).toEqual(before.encode(text).ids);
+      }),
+    );
+  });
+
+  it('understands Metaspace, with a prefix and without', () => {
+    const first = { ...json, normalizer: null, pre_tokenizer: metaspace };
+    expect(load(throughGguf(first)).encode('ab a').ids).toEqual(new Tokenizer(first, {}).encode('ab a').ids);
+    const never = { ...json, normalizer: null, pre_tokenizer: { ...metaspace, prepend_scheme: 'never' } };
+    expect(load(throughGguf(never)).encode('ab a').ids).toEqual(new Tokenizer(never, {}).encode('ab a').ids);
+    expect(load(throughGguf(never)).encode('ab').tokens).toEqual(['ab']);
+  });
+
+  it('refuses other ways of writing spaces', () => {
+    for (const normalizer of [null, { type: 'NFKC' }]) {
+      expect(() => tokenizerToGguf({ ...json, normalizer })).toThrow(expect.objectContaining({ code: 'UNSUPPORTED' }));
+    }
+  });
+
+  it('answers any damage with a HalftoneError', () => {
+    const keys = fc.constantFrom('added_tokens', 'normalizer', 'pre_tokenizer', 'post_processor', 'decoder', 'model');
+    const parts = fc.constantFrom('type', 'vocab', 'merges', 'normalizers', 'single', 'special_tokens');
+    fc.assert(
+      fc.property(keys, fc.option(parts), fc.jsonValue(), (key, part, value) => {
+        const damaged = { ...json, [key]: part === null ? value : { ...(json[key] as Json), [part]: value } };
+        try {
+          tokenizerToGguf(damaged);
+        } catch (error) {
+          expect(isHalftoneError(error), String(error)).toBe(true);
+        }
+      }),
+    );
   });
 });
 

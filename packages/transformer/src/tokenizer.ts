@@ -25,7 +25,7 @@ export interface Tokenizer {
   readonly vocabularySize: number;
   readonly bos?: number;
   readonly eos?: number;
-  /** Special tokens written out in the text become those tokens. About 1 MB/s. */
+  /** Special tokens written out in the text become those tokens. About 1 MB/s; a text is held in memory several times over. */
   encode(text: string, options?: EncodeOptions): Int32Array;
   /** Ids that have no token, such as an embedding's padding rows, give no text. Throws `RANGE` for what is no id. */
   decode(tokens: ArrayLike<number>, options?: DecodeOptions): string;
@@ -43,7 +43,7 @@ const WHERE = 'tokenizer';
 export function loadTokenizer(files: Pick<TokenizerFiles, 'tokenizerJson' | 'tokenizerConfig'>): Tokenizer {
   const { tokenizerJson, tokenizerConfig = {} } = files;
   const inner = construct(tokenizerJson, tokenizerConfig);
-  const vocabularySize = inner.get_vocab().size === 0 ? 0 : largestId(tokenizerJson) + 1;
+  const vocabularySize = largestId(tokenizerJson) + 1;
 
   function encode(text: string, { addSpecialTokens = true }: EncodeOptions = {}): Int32Array {
     const { ids } = inner.encode(text, { add_special_tokens: addSpecialTokens });

@@ -1,4 +1,4 @@
-import { HalftoneError } from '@halftone/tensor';
+import { HalftoneError, isHalftoneError } from '@halftone/tensor';
 import type { GgufMetadataEntry } from '../gguf-types.js';
 import { detectPreTokenizer } from './pre-tokenizers.js';
 import { TOKEN_TYPE } from './sentencepiece-json.js';
@@ -21,9 +21,23 @@ export interface TokenizerToGgufOptions {
 /**
  * GGUF metadata (`tokenizer.*`) of a `tokenizer.json`: byte-level BPE (`gpt2`) or SentencePiece-like BPE with byte
  * fallback (`llama`, with scores that put the merges in their order).
- * Throws `UNSUPPORTED` for other tokenizers, `FORMAT` for more tokens than `vocabularySize`.
+ * Throws `UNSUPPORTED` for other tokenizers, `FORMAT` for more tokens than `vocabularySize` and for a broken file.
  */
 export function tokenizerToGguf(tokenizerJson: Json, options: TokenizerToGgufOptions = {}): GgufMetadataEntry[] {
+  try {
+    return convert(tokenizerJson, options);
+  } catch (cause) {
+    if (isHalftoneError(cause)) throw cause;
+    // The file has dozens of places where an object may be missing; reading it as if none were stops at the first.
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new HalftoneError('FORMAT', `tokenizer.json is not built as a tokenizer: ${reason}`, {
+      where: 'tokenizer',
+      cause,
+    });
+  }
+}
+
+function convert(tokenizerJson: Json, options: TokenizerToGgufOptions): GgufMetadataEntry[] {
   const { tokenizerConfig = {} } = options;
   const model = readModel(tokenizerJson);
   const added = (tokenizerJson.added_tokens ?? []) as readonly AddedToken[];

@@ -1,4 +1,4 @@
-import { type Checkpoint, type LazyTensor, type MetadataValue, tensor } from '@halftone/tensor';
+import { type Checkpoint, isHalftoneError, type LazyTensor, type MetadataValue, tensor } from '@halftone/tensor';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
@@ -276,6 +276,37 @@ describe('bad input', () => {
     await expect(
       change((_, t) => t.set('rope_freqs.weight', lazyOf('rope_freqs.weight', new Uint8Array(4), [1], 'f32'))),
     ).rejects.toMatchObject({ code: 'SHAPE' });
+  });
+
+  it('answers any damaged key with a HalftoneError', async () => {
+    const { checkpoint } = ggufOf({ ...TINY_MODELS.qwen2, rope_scaling: { rope_type: 'linear', factor: 2 } });
+    const values = fc.oneof(
+      fc.constantFrom<MetadataValue | undefined>(
+        undefined,
+        '',
+        'llama',
+        true,
+        0,
+        -1,
+        2 ** 53,
+        Number.NaN,
+        10n,
+        [],
+        [1, 2],
+        ['a'],
+      ),
+      fc.constant(Float32Array.of(1, Number.NaN)),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...checkpoint.metadata.keys()), values, async (key, value) => {
+        const metadata = new Map(checkpoint.metadata);
+        if (value === undefined) metadata.delete(key);
+        else metadata.set(key, value);
+        const error = await ggufAsHuggingFace({ ...checkpoint, metadata }).catch((thrown) => thrown);
+        if (error instanceof Error) expect(isHalftoneError(error), `${key}: ${error}`).toBe(true);
+      }),
+      { numRuns: 400 },
+    );
   });
 
   it('names what is wrong in a Hugging Face model', () => {

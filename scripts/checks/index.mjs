@@ -43,8 +43,12 @@ export const CHECKS = [
     name: 'build',
     title: 'packages build',
     run: async () => {
-      await build();
-      return { ok: true };
+      try {
+        await build();
+        return { ok: true };
+      } catch (error) {
+        return { ok: false, output: error instanceof Error ? error.message : String(error) };
+      }
     },
   },
   { name: 'unit', title: `unit tests on Node ${process.versions.node}`, run: (context) => runVitest('unit', context) },

@@ -1,7 +1,7 @@
 import { HalftoneError } from '@halftone/tensor';
 import { type Estimate, estimateMean, quantile } from './estimate.js';
 import { eachRow } from './internal/each-row.js';
-import { divergeRow, requireFiniteRow, summarizeRow } from './internal/log-softmax.js';
+import { divergeRow, requireFiniteRow, rowSummary, summarizeRow } from './internal/log-softmax.js';
 import { perplexityResult, scoredEnds } from './internal/reduce-nlls.js';
 import type { LogitsModel } from './logits-model.js';
 import type { PerplexityOptions, PerplexityResult } from './perplexity.js';
@@ -71,22 +71,22 @@ export async function compareMany(
   const nlls = models.map(() => new Float64Array(count));
   const divergences = others.map(() => new Float64Array(count));
   const agreements = others.map(() => new Float64Array(count));
-  const probabilities = new Float64Array(vocabularySize);
-  const baseRow = { logSumExp: 0, top: 0 };
-  const otherRow = { logSumExp: 0, top: 0 };
+  const exponentials = new Float64Array(vocabularySize);
+  const baseRow = rowSummary();
+  const otherRow = rowSummary();
 
   let scored = 0;
   for (let w = 0; w < windows.length; w++) {
     await eachRow(models, windows[w], signal, (position, token, logits, offsets) => {
-      summarizeRow(logits[0], offsets[0], vocabularySize, baseRow, probabilities);
+      summarizeRow(logits[0], offsets[0], vocabularySize, baseRow, exponentials);
       requireFiniteRow(baseRow, 'the baseline', w, position);
       nlls[0][scored] = baseRow.logSumExp - logits[0][offsets[0] + token];
       for (let k = 1; k < models.length; k++) {
         divergences[k - 1][scored] = divergeRow(
           logits[0],
           offsets[0],
-          probabilities,
-          baseRow.logSumExp,
+          baseRow,
+          exponentials,
           logits[k],
           offsets[k],
           vocabularySize,

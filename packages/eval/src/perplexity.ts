@@ -1,6 +1,6 @@
 import type { WorkOptions } from '@halftone/tensor';
 import { eachRow } from './internal/each-row.js';
-import { requireFiniteRow, summarizeRow } from './internal/log-softmax.js';
+import { requireFiniteRow, rowSummary, summarizeRow } from './internal/log-softmax.js';
 import { perplexityResult, scoredEnds } from './internal/reduce-nlls.js';
 import type { LogitsModel } from './logits-model.js';
 import { type Protocol, protocolWindows, type ResolvedProtocol, resolveProtocol } from './protocols.js';
@@ -43,7 +43,7 @@ export async function perplexity(
   const windows = protocolWindows(tokens, resolved, model, maxWindows);
   const windowEnds = scoredEnds(windows);
   const nlls = new Float64Array(windowEnds[windows.length - 1]);
-  const summary = { logSumExp: 0, top: 0 };
+  const summary = rowSummary();
   let scored = 0;
   for (let w = 0; w < windows.length; w++) {
     await eachRow([model], windows[w], signal, (position, token, [logits], [offset]) => {

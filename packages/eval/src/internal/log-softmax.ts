@@ -1,35 +1,41 @@
 import { HalftoneError } from '@halftone/tensor';
+import { expNegative } from './exp.js';
 
 /** What one row of logits gives, in float64. */
 export interface RowSummary {
   logSumExp: number;
+  /** Sum of `exp(logit - largest logit)`. */
+  sum: number;
   /** Index of the largest logit, the first one of equals. */
   top: number;
 }
 
-/** Summarises one row; `exponentials`, where given, receives `exp(logit - logSumExp)`, the probabilities. */
+export function rowSummary(): RowSummary {
+  return { logSumExp: 0, sum: 0, top: 0 };
+}
+
+/** Summarises one row. `exponentials`, where given, receives `exp(logit - largest logit)`: the probabilities times `sum`. */
 export function summarizeRow(
   logits: Float32Array,
   offset: number,
   vocabularySize: number,
   out: RowSummary,
-  probabilities?: Float64Array,
+  exponentials?: Float64Array,
 ): void {
   const top = argmax(logits, offset, vocabularySize);
   const max = logits[offset + top];
   let sum = 0;
-  if (probabilities === undefined) {
-    for (let i = 0; i < vocabularySize; i++) sum += Math.exp(logits[offset + i] - max);
+  if (exponentials === undefined) {
+    for (let i = 0; i < vocabularySize; i++) sum += expNegative(logits[offset + i] - max);
   } else {
     for (let i = 0; i < vocabularySize; i++) {
-      const exponential = Math.exp(logits[offset + i] - max);
-      probabilities[i] = exponential;
+      const exponential = expNegative(logits[offset + i] - max);
+      exponentials[i] = exponential;
       sum += exponential;
     }
-    const scale = 1 / sum;
-    for (let i = 0; i < vocabularySize; i++) probabilities[i] *= scale;
   }
   out.top = top;
+  out.sum = sum;
   out.logSumExp = max + Math.log(sum);
 }
 
@@ -40,8 +46,8 @@ export function summarizeRow(
 export function divergeRow(
   base: Float32Array,
   baseOffset: number,
-  probabilities: Float64Array,
-  baseLogSumExp: number,
+  baseSummary: RowSummary,
+  exponentials: Float64Array,
   logits: Float32Array,
   offset: number,
   vocabularySize: number,
@@ -53,13 +59,14 @@ export function divergeRow(
   let cross = 0;
   for (let i = 0; i < vocabularySize; i++) {
     const logit = logits[offset + i];
-    sum += Math.exp(logit - max);
-    const p = probabilities[i];
-    if (p > 0) cross += p * (base[baseOffset + i] - logit);
+    sum += expNegative(logit - max);
+    const weight = exponentials[i];
+    if (weight > 0) cross += weight * (base[baseOffset + i] - logit);
   }
   out.top = top;
+  out.sum = sum;
   out.logSumExp = max + Math.log(sum);
-  return cross - (baseLogSumExp - out.logSumExp);
+  return cross / baseSummary.sum - (baseSummary.logSumExp - out.logSumExp);
 }
 
 function argmax(logits: Float32Array, offset: number, vocabularySize: number): number {

@@ -72,10 +72,8 @@ Every command takes --json (one JSON object on stdout) and --quiet (no progress 
 Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted.`;
 
 function reportError(error: unknown, context: CommandContext): number {
-  if (error instanceof CommanderError) {
-    const asked = ['commander.helpDisplayed', 'commander.help', 'commander.version'].includes(error.code);
-    return asked ? SUCCESS : USAGE;
-  }
+  // Help and version that were asked for come as errors with exit code 0.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? SUCCESS : USAGE;
   if (isHalftoneError(error)) {
     if (context.json) {
       const { code, where, message, details } = error;

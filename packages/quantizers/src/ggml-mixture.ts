@@ -1,7 +1,7 @@
 import { GGML_TYPES, HalftoneError, isGgmlType, type StorageType } from '@halftone/tensor';
 
 /**
- * What a tensor does, architecture-neutral. `attention.query-key-value` is a fused projection (GPT-2).
+ * What a tensor does, architecture-neutral. `attention.qkv` is a fused projection (GPT-2).
  * `other` stands for any further matrix that may be quantized.
  */
 export type TensorRole =
@@ -13,7 +13,7 @@ export type TensorRole =
   | 'attention.query'
   | 'attention.key'
   | 'attention.value'
-  | 'attention.query-key-value'
+  | 'attention.qkv'
   | 'attention.output'
   | 'mlp.gate'
   | 'mlp.up'
@@ -162,7 +162,7 @@ function mixtureType(
       return base === 'Q8_0' || columns % blockSize !== 0 ? 'Q8_0' : 'Q6_K';
     }
     case 'attention.value':
-    case 'attention.query-key-value':
+    case 'attention.qkv':
       return valueType(mixture, base, layer, model);
     case 'attention.key':
       return model.experts === 8 ? 'Q8_0' : base;

@@ -55,7 +55,7 @@ function gpt2(name: string, model: MixtureModel, columns: number): MixtureCase {
     const add = (tensor: string, role: MixtureTensor['role'], shape: readonly number[]) =>
       tensors.push({ name: `blk.${layer}.${tensor}`, role, shape, layer });
     add('attn_norm.weight', 'norm', [columns]);
-    add('attn_qkv.weight', 'attention.query-key-value', [4, columns]);
+    add('attn_qkv.weight', 'attention.qkv', [4, columns]);
     add('attn_qkv.bias', 'bias', [4]);
     add('attn_output.weight', 'attention.output', [4, columns]);
     add('ffn_up.weight', 'mlp.up', [4, columns]);

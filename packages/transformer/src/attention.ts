@@ -123,15 +123,16 @@ function attendBlocks(
   buffers: Scratch,
 ): void {
   const { length } = entries;
+  const tileRows = TILE;
   const width = wholeTiles(length);
   const paddedDim = wholeTiles(headDim);
   const rowWidth = heads * headDim;
   const scale = 1 / Math.sqrt(headDim);
   const keyPanels = buffers.float64('keyPanels', width * headDim);
   const valuePanels = buffers.float64('valuePanels', paddedDim * length);
-  const queryPanel = buffers.float64('queryPanel', TILE * headDim);
+  const queryPanel = buffers.float64('queryPanel', tileRows * headDim);
   const scores = buffers.float64('blockScores', ROW_BLOCK * width);
-  const weights = buffers.float64('weights', TILE * width);
+  const weights = buffers.float64('weights', tileRows * width);
   const results = buffers.float64('results', ROW_BLOCK * paddedDim);
   const starts = new Int32Array(ROW_BLOCK);
   const ends = new Int32Array(ROW_BLOCK);
@@ -147,37 +148,37 @@ function attendBlocks(
       starts[row] = window === undefined ? 0 : firstEntryAt(positions[first + row] - window + 1, entries);
     }
     // Positions increase, so the first row starts earliest and the last one ends latest.
-    const from = starts[0] - (starts[0] % TILE);
+    const from = starts[0] - (starts[0] % tileRows);
     const to = wholeTiles(ends[count - 1]);
-    for (let tile = 0; tile < padded; tile += TILE) {
-      const rows = Math.min(TILE, count - tile);
+    for (let tile = 0; tile < padded; tile += tileRows) {
+      const rows = Math.min(tileRows, count - tile);
       packRows(query, (first + tile) * rowWidth + head * headDim, rowWidth, rows, headDim, queryPanel, 0);
-      for (let i = 0; i < TILE * headDim; i++) queryPanel[i] *= scale;
-      for (let row = tile; row < tile + TILE; row++) scores.fill(0, row * width + from, row * width + to);
+      for (let i = 0; i < tileRows * headDim; i++) queryPanel[i] *= scale;
+      for (let row = tile; row < tile + tileRows; row++) scores.fill(0, row * width + from, row * width + to);
       const last = ends[tile + rows - 1];
-      for (let t = from; t < last; t += TILE) {
+      for (let t = from; t < last; t += tileRows) {
         multiplyPanels(queryPanel, 0, keyPanels, t * headDim, headDim, scores, tile * width + t, width);
       }
     }
     results.fill(0, 0, padded * paddedDim);
-    for (let tile = 0; tile < padded; tile += TILE) {
-      const rows = Math.min(TILE, count - tile);
+    for (let tile = 0; tile < padded; tile += tileRows) {
+      const rows = Math.min(tileRows, count - tile);
       const low = starts[tile];
       const high = ends[tile + rows - 1];
-      for (let i = 0; i < TILE; i++) {
+      for (let i = 0; i < tileRows; i++) {
         const row = tile + i;
         const base = row * width;
         totals[row] = exponentials(scores, base + starts[row], base + ends[row]);
-        for (let t = low, p = i; t < high; t++, p += TILE) {
+        for (let t = low, p = i; t < high; t++, p += tileRows) {
           weights[p] = t >= starts[row] && t < ends[row] ? scores[base + t] : 0;
         }
       }
-      for (let i = 0; i < paddedDim; i += TILE) {
+      for (let i = 0; i < paddedDim; i += tileRows) {
         multiplyPanels(
           weights,
           0,
           valuePanels,
-          i * length + low * TILE,
+          i * length + low * tileRows,
           high - low,
           results,
           tile * paddedDim + i,

@@ -1,5 +1,5 @@
 import { contiguousData, type KernelBackend, type UploadedLinear } from '@halftone/tensor';
-import { multiplyPanels, packRows, TILE, wholeTiles } from '../internal/gemm.js';
+import { multiplyPanels, multiplyVectorPanels, packRows, TILE, wholeTiles, widen } from '../internal/gemm.js';
 import { checkedWeight, checkProduct, unknownWeight } from '../internal/linear-checks.js';
 import { type Scratch, scratch } from '../internal/scratch.js';
 
@@ -60,92 +60,44 @@ export function blockedBackend(): KernelBackend {
 
 function multiplyRows(weight: Panels, x: Float32Array, rows: number, out: Float32Array, buffers: Scratch): void {
   const { inFeatures, outFeatures, data, bias } = weight;
+  const tile = TILE;
   const blockRows = Math.min(ROW_BLOCK, wholeTiles(rows));
   const a = buffers.float64('rows', blockRows * inFeatures);
-  const b = buffers.float64('panel', TILE * DEPTH_BLOCK);
-  const sums = buffers.float64('sums', blockRows * TILE);
+  const b = buffers.float64('panel', tile * DEPTH_BLOCK);
+  const sums = buffers.float64('sums', blockRows * tile);
   for (let firstRow = 0; firstRow < rows; firstRow += ROW_BLOCK) {
     const count = Math.min(ROW_BLOCK, rows - firstRow);
-    for (let t = 0; t < count; t += TILE) {
-      packRows(x, (firstRow + t) * inFeatures, inFeatures, Math.min(TILE, count - t), inFeatures, a, t * inFeatures);
+    for (let t = 0; t < count; t += tile) {
+      packRows(x, (firstRow + t) * inFeatures, inFeatures, Math.min(tile, count - t), inFeatures, a, t * inFeatures);
     }
-    for (let o = 0; o < outFeatures; o += TILE) {
-      sums.fill(0, 0, wholeTiles(count) * TILE);
+    for (let o = 0; o < outFeatures; o += tile) {
+      sums.fill(0, 0, wholeTiles(count) * tile);
       for (let k = 0; k < inFeatures; k += DEPTH_BLOCK) {
         const depth = Math.min(DEPTH_BLOCK, inFeatures - k);
-        const from = o * inFeatures + k * TILE;
-        for (let i = 0; i < depth * TILE; i++) b[i] = data[from + i];
-        for (let t = 0; t < count; t += TILE)
-          multiplyPanels(a, t * inFeatures + k * TILE, b, 0, depth, sums, t * TILE, TILE);
+        widen(data, o * inFeatures + k * tile, depth * tile, b);
+        for (let t = 0; t < count; t += tile)
+          multiplyPanels(a, t * inFeatures + k * tile, b, 0, depth, sums, t * tile, tile);
       }
-      const columns = Math.min(TILE, outFeatures - o);
+      const columns = Math.min(tile, outFeatures - o);
       for (let j = 0; j < columns; j++) {
         const shift = bias === undefined ? 0 : bias[o + j];
         let to = firstRow * outFeatures + o + j;
-        for (let t = 0; t < count; t++, to += outFeatures) out[to] = sums[t * TILE + j] + shift;
+        for (let t = 0; t < count; t++, to += outFeatures) out[to] = sums[t * tile + j] + shift;
       }
     }
   }
 }
 
-/** One row: eight output rows at a time, so that additions of eight independent sums overlap. */
+/** One row: eight output rows at a time. */
 function multiplyVector(weight: Panels, x: Float32Array, out: Float32Array, buffers: Scratch): void {
   const { inFeatures, outFeatures, data, bias } = weight;
+  const tile = TILE;
   const v = buffers.float64('vector', inFeatures);
-  const sums = buffers.float64('vectorSums', 2 * TILE);
-  for (let i = 0; i < inFeatures; i++) v[i] = x[i];
-  for (let o = 0; o < outFeatures; o += 2 * TILE) {
-    if (o + TILE < outFeatures) twoPanels(data, o * inFeatures, v, inFeatures, sums);
-    else onePanel(data, o * inFeatures, v, inFeatures, sums);
-    const columns = Math.min(2 * TILE, outFeatures - o);
+  const sums = buffers.float64('vectorSums', 2 * tile);
+  widen(x, 0, inFeatures, v);
+  for (let o = 0; o < outFeatures; o += 2 * tile) {
+    multiplyVectorPanels(data, o * inFeatures, v, inFeatures, o + tile < outFeatures ? 2 : 1, sums);
+    const columns = Math.min(2 * tile, outFeatures - o);
     for (let j = 0; j < columns; j++) out[o + j] = sums[j] + (bias === undefined ? 0 : bias[o + j]);
   }
-}
-
-function onePanel(data: Float32Array, start: number, v: Float64Array, depth: number, sums: Float64Array): void {
-  let s0 = 0.0,
-    s1 = 0.0,
-    s2 = 0.0,
-    s3 = 0.0;
-  for (let k = 0, p = start; k < depth; k++, p += TILE) {
-    const x = v[k];
-    s0 += x * data[p];
-    s1 += x * data[p + 1];
-    s2 += x * data[p + 2];
-    s3 += x * data[p + 3];
-  }
-  sums[0] = s0;
-  sums[1] = s1;
-  sums[2] = s2;
-  sums[3] = s3;
-}
-
-function twoPanels(data: Float32Array, start: number, v: Float64Array, depth: number, sums: Float64Array): void {
-  let s0 = 0.0,
-    s1 = 0.0,
-    s2 = 0.0,
-    s3 = 0.0;
-  let s4 = 0.0,
-    s5 = 0.0,
-    s6 = 0.0,
-    s7 = 0.0;
-  for (let k = 0, p = start, q = start + TILE * depth; k < depth; k++, p += TILE, q += TILE) {
-    const x = v[k];
-    s0 += x * data[p];
-    s1 += x * data[p + 1];
-    s2 += x * data[p + 2];
-    s3 += x * data[p + 3];
-    s4 += x * data[q];
-    s5 += x * data[q + 1];
-    s6 += x * data[q + 2];
-    s7 += x * data[q + 3];
-  }
-  sums[0] = s0;
-  sums[1] = s1;
-  sums[2] = s2;
-  sums[3] = s3;
-  sums[4] = s4;
-  sums[5] = s5;
-  sums[6] = s6;
-  sums[7] = s7;
 }

@@ -6,7 +6,10 @@
  * 4.0 against 3.5 GFLOP/s, and sums come out more precise.
  */
 
-/** Vectors in a panel, and rows and columns of a register tile. */
+/**
+ * Vectors in a panel, and rows and columns of a register tile. Inner loops that use it stay in this file: an imported binding
+ * is a constant to a bundler, but a property read in module runners such as vitest's.
+ */
 export const TILE = 4;
 
 /** `n` rounded up to whole panels. */
@@ -129,4 +132,60 @@ export function multiplyPanels(
   out[o + 1] += c31;
   out[o + 2] += c32;
   out[o + 3] += c33;
+}
+
+/** `wide[i] = narrow[start + i]` for `count` values. */
+export function widen(narrow: Float32Array, start: number, count: number, wide: Float64Array): void {
+  for (let i = 0; i < count; i++) wide[i] = narrow[start + i];
+}
+
+/**
+ * Products of one vector with two neighbouring float32 panels (or one, when `panels` is 1): `sums` receives eight (or four)
+ * values. Eight independent sums hide the latency of additions.
+ */
+export function multiplyVectorPanels(
+  data: Float32Array,
+  start: number,
+  vector: Float64Array,
+  depth: number,
+  panels: 1 | 2,
+  sums: Float64Array,
+): void {
+  let s0 = 0.0;
+  let s1 = 0.0;
+  let s2 = 0.0;
+  let s3 = 0.0;
+  if (panels === 1) {
+    for (let k = 0, p = start; k < depth; k++, p += TILE) {
+      const x = vector[k];
+      s0 += x * data[p];
+      s1 += x * data[p + 1];
+      s2 += x * data[p + 2];
+      s3 += x * data[p + 3];
+    }
+  } else {
+    let s4 = 0.0;
+    let s5 = 0.0;
+    let s6 = 0.0;
+    let s7 = 0.0;
+    for (let k = 0, p = start, q = start + TILE * depth; k < depth; k++, p += TILE, q += TILE) {
+      const x = vector[k];
+      s0 += x * data[p];
+      s1 += x * data[p + 1];
+      s2 += x * data[p + 2];
+      s3 += x * data[p + 3];
+      s4 += x * data[q];
+      s5 += x * data[q + 1];
+      s6 += x * data[q + 2];
+      s7 += x * data[q + 3];
+    }
+    sums[4] = s4;
+    sums[5] = s5;
+    sums[6] = s6;
+    sums[7] = s7;
+  }
+  sums[0] = s0;
+  sums[1] = s1;
+  sums[2] = s2;
+  sums[3] = s3;
 }

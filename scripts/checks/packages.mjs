@@ -77,6 +77,7 @@ async function checkTarballs(folder) {
 async function consumerProblems(folder, packages, tarballs) {
   mkdirSync(folder);
   const files = Object.fromEntries([...tarballs].map(([name, file]) => [name, `file:${file}`]));
+  const peers = packages.reduce((all, pkg) => ({ ...all, ...pkg.manifest.peerDependencies }), {});
   const types = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).devDependencies['@types/node'];
   writeFileSync(
     join(folder, 'package.json'),
@@ -84,7 +85,7 @@ async function consumerProblems(folder, packages, tarballs) {
       name: 'consumer',
       private: true,
       type: 'module',
-      dependencies: files,
+      dependencies: { ...peers, ...files },
       devDependencies: { '@types/node': types },
       overrides: files,
     }),

@@ -28,7 +28,7 @@ export const CHECKS = [
   {
     name: 'lint',
     title: 'formatting and lint rules (biome)',
-    run: (context) => fromTool('@biomejs/biome/bin/biome', ['check', '.'], context),
+    run: (context) => fromTool('@biomejs/biome/bin/biome', ['check', '--error-on-warnings', '.'], context),
   },
   {
     name: 'types',

@@ -77,7 +77,7 @@ async function checkTarballs(folder) {
 async function consumerProblems(folder, packages, tarballs) {
   mkdirSync(folder);
   const files = Object.fromEntries([...tarballs].map(([name, file]) => [name, `file:${file}`]));
-  const peers = packages.reduce((all, pkg) => ({ ...all, ...pkg.manifest.peerDependencies }), {});
+  const peers = Object.assign({}, ...packages.map((pkg) => pkg.manifest.peerDependencies));
   const types = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).devDependencies['@types/node'];
   writeFileSync(
     join(folder, 'package.json'),

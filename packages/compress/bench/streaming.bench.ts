@@ -7,33 +7,25 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { writeSafetensorsShards } from '@halftone/formats';
-import { fileSink } from '@halftone/formats/node';
-import type { TensorEntry } from '@halftone/tensor';
-import { modelUrl } from '@halftone/wren-5m';
-import { machineName, numberArgument, printBench } from './bench-output.js';
+import { numberArgument, printBench, writeSyntheticLlama } from '@halftone/bench';
 
-const HIDDEN = 2048;
-const FEED_FORWARD = 5632;
 const MEMORY_LIMIT = 1_000_000_000;
 
 const gigabytes = numberArgument('--gigabytes', 6);
 const folder = await mkdtemp(join(tmpdir(), 'halftone-streaming-'));
 try {
   const model = join(folder, 'model');
-  const bytes = await writeSyntheticModel(model);
+  const { bytes } = await writeSyntheticLlama(model, gigabytes * 1e9);
   const first = await quantize(model, join(folder, 'first.gguf'));
   const killed = await quantizeAndKill(model, join(folder, 'second.gguf'), first.seconds / 2);
   const resumed = await quantize(model, join(folder, 'second.gguf'));
   const identical = (await sha256(join(folder, 'first.gguf'))) === (await sha256(join(folder, 'second.gguf')));
   printBench({
     title: `halftone quantize of a ${(bytes / 1e9).toFixed(2)} GB bf16 checkpoint to Q4_0`,
-    machine: machineName(),
-    node: process.version,
     results: [
       {
         name: 'peak resident memory',
@@ -69,62 +61,6 @@ interface Report {
   readonly peakRssBytes: number;
   readonly resumed: number;
   readonly layers: readonly unknown[];
-}
-
-async function writeSyntheticModel(path: string): Promise<number> {
-  await mkdir(path);
-  const config = JSON.parse(await readFile(new URL('config.json', modelUrl), 'utf8')) as Record<string, unknown>;
-  const perBlock = 2 * (4 * HIDDEN * HIDDEN + 3 * HIDDEN * FEED_FORWARD);
-  const layers = Math.max(1, Math.round((gigabytes * 1e9 - 2 * 8192 * HIDDEN) / perBlock));
-  Object.assign(config, {
-    hidden_size: HIDDEN,
-    intermediate_size: FEED_FORWARD,
-    num_hidden_layers: layers,
-    num_attention_heads: HIDDEN / 64,
-    num_key_value_heads: HIDDEN / 64,
-  });
-  await writeFile(join(path, 'config.json'), JSON.stringify(config));
-  await writeFile(join(path, 'tokenizer.json'), await readFile(new URL('tokenizer.json', modelUrl)));
-  const entries = llamaEntries(layers);
-  const noise = bfloat16Noise(32 * 2 ** 20);
-  await writeSafetensorsShards(entries, {
-    maxShardBytes: 1e9,
-    createSink: (name: string, expectedBytes: number) => fileSink(join(path, name), { expectedBytes }),
-    data: ({ byteLength }) => pieces(noise, byteLength),
-  });
-  return entries.reduce((sum, { shape }) => sum + 2 * shape.reduce((a, b) => a * b, 1), 0);
-}
-
-function llamaEntries(layers: number): TensorEntry[] {
-  const entry = (name: string, ...shape: number[]): TensorEntry => ({ name, dtype: 'bf16', shape });
-  const entries = [entry('model.embed_tokens.weight', 8192, HIDDEN)];
-  for (let layer = 0; layer < layers; layer++) {
-    const at = `model.layers.${layer}`;
-    entries.push(
-      entry(`${at}.input_layernorm.weight`, HIDDEN),
-      ...['q', 'k', 'v', 'o'].map((name) => entry(`${at}.self_attn.${name}_proj.weight`, HIDDEN, HIDDEN)),
-      entry(`${at}.post_attention_layernorm.weight`, HIDDEN),
-      entry(`${at}.mlp.gate_proj.weight`, FEED_FORWARD, HIDDEN),
-      entry(`${at}.mlp.up_proj.weight`, FEED_FORWARD, HIDDEN),
-      entry(`${at}.mlp.down_proj.weight`, HIDDEN, FEED_FORWARD),
-    );
-  }
-  return [...entries, entry('model.norm.weight', HIDDEN)];
-}
-
-/** Random bf16 values of magnitude 2^-8 to 2^-4. */
-function bfloat16Noise(byteLength: number): Uint8Array {
-  const words = new Uint16Array(byteLength / 2);
-  let state = 0x9e3779b9;
-  for (let i = 0; i < words.length; i++) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    words[i] = ((state >>> 16) & 0x8000) | (0x3b80 + ((state >>> 8) & 0x01ff));
-  }
-  return new Uint8Array(words.buffer);
-}
-
-function* pieces(noise: Uint8Array, byteLength: number): Generator<Uint8Array> {
-  for (let left = byteLength; left > 0; left -= noise.length) yield noise.subarray(0, Math.min(left, noise.length));
 }
 
 function start(model: string, out: string) {

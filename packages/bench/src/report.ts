@@ -1,0 +1,61 @@
+import { cpus } from 'node:os';
+
+/** One measured line of a bench. */
+export interface BenchResult {
+  readonly name: string;
+  readonly ours: number;
+  readonly unit: string;
+  /** The other implementation's figure, or a physical limit's, measured in the same run. */
+  readonly peer?: number;
+  readonly peerName?: string;
+  /** Ours over the peer's so that larger is better. */
+  readonly ratio?: number;
+  readonly goal?: number;
+}
+
+export interface Bench {
+  readonly title: string;
+  readonly results: readonly BenchResult[];
+}
+
+/** One table, or with `--json` on the command line one JSON object and nothing else. */
+export function printBench({ title, results }: Bench): void {
+  const machine = `${cpus()[0]?.model.trim() ?? 'unknown'} x ${cpus().length}`;
+  if (process.argv.includes('--json')) {
+    process.stdout.write(`${JSON.stringify({ title, machine, node: process.version, results })}\n`);
+    return;
+  }
+  process.stdout.write(`${title}\n${machine}, Node ${process.version}\n`);
+  console.table(results.map(row));
+}
+
+function row({ name, ours, unit, peer, peerName, ratio, goal }: BenchResult) {
+  return {
+    name,
+    ours: `${significant(ours)} ${unit}`.trim(),
+    peer: peer === undefined ? '' : `${significant(peer)} ${unit} (${peerName})`,
+    ratio: ratio === undefined ? '' : significant(ratio),
+    goal: goal ?? '',
+  };
+}
+
+function significant(value: number): string {
+  return Number(value.toPrecision(4)).toString();
+}
+
+/** Best of several runs, in seconds. */
+export function bestSeconds(run: () => void, repeats: number): number {
+  let best = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < repeats; i++) {
+    const start = performance.now();
+    run();
+    best = Math.min(best, (performance.now() - start) / 1000);
+  }
+  return best;
+}
+
+/** The number after `--name` on the command line. */
+export function numberArgument(name: string, fallback: number): number {
+  const at = process.argv.indexOf(name);
+  return at < 0 ? fallback : Number(process.argv[at + 1]);
+}

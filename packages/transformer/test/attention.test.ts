@@ -90,4 +90,29 @@ describe('attend', () => {
       expect([...out]).toEqual(new Array(rows).fill(5));
     }
   });
+
+  it.each([Number.NaN, Number.POSITIVE_INFINITY])('keeps a value of %s from rows that do not see it', (broken) => {
+    const [rows, headDim, at, window] = [12, 5, 6, 3];
+    const next = noise(4);
+    const take = () => Float32Array.from({ length: rows * headDim }, next);
+    const positions = Int32Array.from({ length: rows }, (_, i) => i);
+    const entries: KvView = { length: rows, keys: take(), values: take(), positions };
+    const query = take();
+    const result = (values: Float32Array) => {
+      const out = new Float32Array(rows * headDim);
+      const view = () => ({ ...entries, values });
+      attend({ heads: 1, kvHeads: 1, headDim, window }, query, positions, view, out, scratch());
+      return out;
+    };
+    const damaged = entries.values.with(at * headDim + 2, broken);
+    const [expected, actual] = [result(entries.values), result(damaged)];
+    for (let row = 0; row < rows; row++) {
+      const sees = row >= at && row < at + window;
+      for (let i = 0; i < headDim; i++) {
+        const value = actual[row * headDim + i];
+        if (sees && i === 2) expect(value).toBe(broken);
+        else expect(value).toBeCloseTo(expected[row * headDim + i], 6);
+      }
+    }
+  });
 });

@@ -1,7 +1,7 @@
 /**
  * The layer table. A package imports only from lower layers, never a sibling, not even for types.
  * `platform: 'any'` packages run in browsers too: only what their `./node` entry reaches may import Node's modules.
- * The private oracle serves tests; nothing may depend on it at run time.
+ * The private packages (oracle, bench) serve tests and benches; nothing depends on them at run time.
  *
  * @type {Record<string, { layer: number, platform: 'any' | 'node' }>}
  */
@@ -21,4 +21,5 @@ export const LAYERS = {
   wren: { layer: 4, platform: 'any' },
   cli: { layer: 5, platform: 'node' },
   'llama-cpp-oracle': { layer: 5, platform: 'node' },
+  bench: { layer: 5, platform: 'node' },
 };

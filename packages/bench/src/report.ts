@@ -1,3 +1,4 @@
+import { Console } from 'node:console';
 import { cpus } from 'node:os';
 
 /** One measured line of a bench. */
@@ -26,7 +27,7 @@ export function printBench({ title, results }: Bench): void {
     return;
   }
   process.stdout.write(`${title}\n${machine}, Node ${process.version}\n`);
-  console.table(results.map(row));
+  new Console(process.stdout).table(results.map(row));
 }
 
 function row({ name, ours, unit, peer, peerName, ratio, goal }: BenchResult) {

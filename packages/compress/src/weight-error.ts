@@ -15,43 +15,61 @@ export interface WeightErrorMeter {
 
 /** Accumulates in float64 over any number of row ranges. */
 export function weightErrorMeter(columns: number, columnWeights?: ArrayLike<number>): WeightErrorMeter {
-  let error = 0;
-  let norm = 0;
-  let weightedError = 0;
-  let weightedNorm = 0;
-  let maximum = 0;
-
-  function add(original: Float32Array, stored: Float32Array): void {
-    for (let i = 0; i < original.length; i++) {
-      const w = original[i] as number;
-      const difference = w - (stored[i] as number);
-      error += difference * difference;
-      norm += w * w;
-      const magnitude = Math.abs(difference);
-      if (magnitude > maximum) maximum = magnitude;
-    }
-    if (columnWeights) addWeighted(original, stored, columnWeights);
-  }
-
-  function addWeighted(original: Float32Array, stored: Float32Array, weights: ArrayLike<number>): void {
-    for (let from = 0; from < original.length; from += columns) {
-      for (let column = 0; column < columns; column++) {
-        const w = original[from + column] as number;
-        const difference = w - (stored[from + column] as number);
-        weightedError += (weights[column] as number) * difference * difference;
-        weightedNorm += (weights[column] as number) * w * w;
-      }
-    }
-  }
-
+  const plain: Sums = { error: 0, norm: 0, maximum: 0 };
+  const weighted: Sums = { error: 0, norm: 0, maximum: 0 };
   return {
-    add,
+    add(original, stored) {
+      addErrors(plain, original, stored);
+      if (columnWeights) addWeightedErrors(weighted, original, stored, columns, columnWeights);
+    },
     result: () => ({
-      relativeError: ratio(error, norm),
-      ...(columnWeights ? { weightedRelativeError: ratio(weightedError, weightedNorm) } : {}),
-      maxAbsoluteError: maximum,
+      relativeError: ratio(plain.error, plain.norm),
+      ...(columnWeights ? { weightedRelativeError: ratio(weighted.error, weighted.norm) } : {}),
+      maxAbsoluteError: plain.maximum,
     }),
   };
+}
+
+interface Sums {
+  error: number;
+  norm: number;
+  maximum: number;
+}
+
+// Sums are local to the loops: fields and captured variables would be written to memory at every step.
+
+function addErrors(sums: Sums, original: Float32Array, stored: Float32Array): void {
+  let { error, norm, maximum } = sums;
+  for (let i = 0; i < original.length; i++) {
+    const w = original[i];
+    const difference = w - stored[i];
+    error += difference * difference;
+    norm += w * w;
+    maximum = Math.max(maximum, Math.abs(difference));
+  }
+  sums.error = error;
+  sums.norm = norm;
+  sums.maximum = maximum;
+}
+
+function addWeightedErrors(
+  sums: Sums,
+  original: Float32Array,
+  stored: Float32Array,
+  columns: number,
+  weights: ArrayLike<number>,
+): void {
+  let { error, norm } = sums;
+  for (let from = 0; from < original.length; from += columns) {
+    for (let column = 0; column < columns; column++) {
+      const w = original[from + column];
+      const difference = w - stored[from + column];
+      error += weights[column] * difference * difference;
+      norm += weights[column] * w * w;
+    }
+  }
+  sums.error = error;
+  sums.norm = norm;
 }
 
 function ratio(error: number, norm: number): number {

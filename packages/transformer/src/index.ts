@@ -24,6 +24,7 @@ export {
   type ModelOptions,
   type TransformerModel,
 } from './model.js';
+export { ggufModelSource, huggingFaceModelSource, llama2cModelSource, type ModelFolder } from './model-files.js';
 export {
   graphTensors,
   type ModelSource,
@@ -31,6 +32,7 @@ export {
   modelSource,
   type TokenizerFiles,
 } from './model-source.js';
+export { type OpenModelUrlOptions, openModelUrl } from './open-model-url.js';
 export { type Rope, type RopeConfig, type RopeScaling, rope, ropeFrequencies } from './rope.js';
 export {
   greedy,

@@ -8,6 +8,7 @@ import {
 } from '@halftone/tensor';
 import { ARCHITECTURES } from './architectures/index.js';
 import { type ModelConfig, parseConfig } from './config.js';
+import { tokenIds } from './internal/config-fields.js';
 import { checkTokenizer } from './internal/tokenizer-size.js';
 
 /** The contents of tokenizer.json and tokenizer_config.json, parsed. */
@@ -23,6 +24,8 @@ export interface ModelSource {
   readonly config: ModelConfig;
   /** As it was read, for writers. */
   readonly configJson: Readonly<Record<string, unknown>>;
+  /** generation_config.json as it was read, for writers. */
+  readonly generationConfig?: Readonly<Record<string, unknown>>;
   /** Tensors in Hugging Face naming. */
   readonly checkpoint: Checkpoint;
   readonly graph: ModelGraph;
@@ -37,6 +40,8 @@ export interface ModelSourceInit {
   readonly configJson: string | Readonly<Record<string, unknown>>;
   readonly checkpoint: Checkpoint;
   readonly tokenizer?: TokenizerFiles;
+  /** generation_config.json, parsed. Its `eos_token_id` goes before the config's, as in transformers. */
+  readonly generationConfig?: Readonly<Record<string, unknown>>;
   /** False when the checkpoint holds GPT-2's Conv1D weights as `[out, in]`, as GGUF does. Default true. */
   readonly conv1dTransposed?: boolean;
 }
@@ -51,8 +56,8 @@ const WHERE = 'modelSource';
  * that are packed integers, and `FORMAT` when the tokenizer has ids that the embedding lacks.
  */
 export function modelSource(init: ModelSourceInit): ModelSource {
-  const { checkpoint, tokenizer, conv1dTransposed = true } = init;
-  const config = parseConfig(init.configJson);
+  const { checkpoint, tokenizer, generationConfig, conv1dTransposed = true } = init;
+  const config = withEndTokens(parseConfig(init.configJson), generationConfig);
   const configJson =
     typeof init.configJson === 'string' ? (JSON.parse(init.configJson) as Record<string, unknown>) : init.configJson;
   const architecture = ARCHITECTURES[config.architecture];
@@ -65,6 +70,7 @@ export function modelSource(init: ModelSourceInit): ModelSource {
   return {
     config,
     configJson,
+    generationConfig,
     checkpoint,
     graph,
     tokenizer,
@@ -95,6 +101,12 @@ export function graphTensors(graph: ModelGraph, config: ModelConfig): Map<string
   addNorm(graph.finalNorm);
   addLinear(graph.head);
   return shapes;
+}
+
+function withEndTokens(config: ModelConfig, generationConfig: ModelSourceInit['generationConfig']): ModelConfig {
+  if (generationConfig === undefined) return config;
+  const eosTokens = tokenIds(generationConfig, 'eos_token_id', config.vocabSize, 'generation_config.json');
+  return eosTokens.length > 0 ? { ...config, eosTokens } : config;
 }
 
 function withPlainLinears(graph: ModelGraph): ModelGraph {

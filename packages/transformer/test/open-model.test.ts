@@ -1,9 +1,11 @@
 import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { isHalftoneError } from '@halftone/tensor';
+import { modelUrl } from '@halftone/wren-5m';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createModel, type ModelSource } from '../src/index.js';
+import { createModel, generate, type ModelSource } from '../src/index.js';
 import { openModel } from '../src/node.js';
 import { writeFloatGguf } from './gguf-file.js';
 import { hasShared, needsShared, shared } from './shared-models.js';
@@ -88,6 +90,52 @@ describe.skipIf(!hasShared)(`openModel${needsShared}`, () => {
 });
 
 describe('openModel', () => {
+  it('takes the end tokens of generation_config.json, and those of config.json where it has none', async () => {
+    const copy = join(folder, 'endings');
+    await cp(fileURLToPath(modelUrl), copy, { recursive: true });
+    const write = (value: unknown) => writeFile(join(copy, 'generation_config.json'), JSON.stringify(value));
+    const endTokens = async () => {
+      const source = await openModel(copy);
+      await source.close();
+      return source.config.eosTokens;
+    };
+    expect(await endTokens()).toEqual([0]);
+    await write({ eos_token_id: [7, 300, 999_999] });
+    expect(await endTokens()).toEqual([7, 300]);
+    await write({ eos_token_id: 9 });
+    expect(await endTokens()).toEqual([9]);
+    await write({ temperature: 0.5 });
+    expect(await endTokens()).toEqual([0]);
+    await write({ eos_token_id: ['</s>'] });
+    expect(await refusal(copy)).toMatch(/^FORMAT .*generation_config\.json: eos_token_id/);
+    await write({ eos_token_id: new Array(1025).fill(1) });
+    expect(await refusal(copy)).toMatch(/^FORMAT .*generation_config\.json: .*at most 1024/);
+    await write([1]);
+    expect(await refusal(copy)).toMatch(/^FORMAT .*generation_config\.json does not hold a JSON object/);
+  });
+
+  it('stops generation at them', async () => {
+    const copy = join(folder, 'stopping');
+    await cp(fileURLToPath(modelUrl), copy, { recursive: true });
+    const generated = async () => {
+      const source = await openModel(copy);
+      const model = await createModel(source);
+      const tokens: number[] = [];
+      for await (const { token, finishReason } of generate(model, [5, 70], {
+        sampling: { temperature: 0 },
+        maxTokens: 4,
+      }))
+        tokens.push(token, ...(finishReason === 'end' ? [-1] : []));
+      await model.dispose();
+      await source.close();
+      return tokens;
+    };
+    const plain = await generated();
+    const last = plain.find((token, i) => i > 0 && !plain.slice(0, i).includes(token)) ?? plain[0];
+    await writeFile(join(copy, 'generation_config.json'), JSON.stringify({ eos_token_id: [last] }));
+    expect(await generated()).toEqual([...plain.slice(0, plain.indexOf(last) + 1), -1]);
+  });
+
   it('refuses what is not there', async () => {
     expect(await refusal(join(folder, 'nothing'))).toMatch(/^IO/);
   });

@@ -9,8 +9,8 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-export function formatError(key: string, value: unknown, wanted: string): HalftoneError {
-  return new HalftoneError('FORMAT', `config.json: ${key} is ${show(value)}; it must be ${wanted}`, {
+export function formatError(key: string, value: unknown, wanted: string, file = 'config.json'): HalftoneError {
+  return new HalftoneError('FORMAT', `${file}: ${key} is ${show(value)}; it must be ${wanted}`, {
     where: WHERE,
     details: { key, value },
   });
@@ -54,16 +54,16 @@ export function flag(json: JsonObject, key: string, fallback: boolean): boolean 
   return value;
 }
 
-/** A token id, a list of them, or nothing. */
-export function tokenIds(json: JsonObject, key: string, vocabSize: number): number[] {
+/** A token id, a list of them, or nothing. Ids outside the vocabulary are left out. */
+export function tokenIds(json: JsonObject, key: string, vocabSize: number, file?: string): number[] {
   const value = json[key];
   if (value === undefined || value === null) return [];
   const ids: unknown[] = Array.isArray(value) ? value : [value];
-  if (ids.length > 1024) throw formatError(key, value, 'a list of at most 1024 token ids');
+  if (ids.length > 1024) throw formatError(key, value, 'a list of at most 1024 token ids', file);
   return ids
     .map((id) => {
       if (typeof id !== 'number' || !Number.isInteger(id) || id < -1 || id > 2 ** 24)
-        throw formatError(key, value, 'a token id or a list of them');
+        throw formatError(key, value, 'a token id or a list of them', file);
       return id;
     })
     .filter((id) => id >= 0 && id < vocabSize);

@@ -1,10 +1,9 @@
 import { checkpointBytes } from '@halftone/eval';
-import { openCheckpointPath } from '@halftone/formats/node';
 import { isHalftoneError } from '@halftone/tensor';
 import type { ModelSource } from '@halftone/transformer';
 import type { Command } from 'commander';
 import type { CommandContext } from '../context.js';
-import { modelLocation, openModelArgument } from '../model-argument.js';
+import { openCheckpointArgument, openModelArgument } from '../model-argument.js';
 import { addCommonOptions } from '../options.js';
 import { formatBytes, formatCount } from '../terminal/format.js';
 import { renderFacts, renderTable } from '../terminal/table.js';
@@ -32,7 +31,7 @@ Examples:
   halftone inspect https://example.com/model.gguf --json`;
 
 async function inspectAction(model: string, options: InspectOptions, context: CommandContext): Promise<void> {
-  const { source, checkpoint, problem } = await openAnything(model);
+  const { source, checkpoint, problem } = await openAnything(model, context.signal);
   try {
     const account = checkpointBytes(checkpoint);
     const description = source && describeModel(source);
@@ -106,14 +105,14 @@ async function inspectAction(model: string, options: InspectOptions, context: Co
 }
 
 /** Opens a model, or at least its tensors when it is not a model that can be run. */
-async function openAnything(model: string) {
+async function openAnything(model: string, signal: AbortSignal) {
   try {
-    const source = await openModelArgument(model);
+    const source = await openModelArgument(model, { signal });
     return { source, checkpoint: source.checkpoint };
   } catch (error) {
-    if (!isHalftoneError(error) || (error.code !== 'UNSUPPORTED' && error.code !== 'FORMAT')) throw error;
-    // A damaged file fails here again, with its own message.
-    const checkpoint = await openCheckpointPath(modelLocation(model)).catch(() => {
+    if (!isHalftoneError(error) || error.code === 'ABORTED') throw error;
+    // A damaged or missing file fails here again; the first message says more.
+    const checkpoint = await openCheckpointArgument(model, { signal }).catch(() => {
       throw error;
     });
     return { checkpoint, problem: error.message };

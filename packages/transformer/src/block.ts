@@ -5,7 +5,6 @@ import {
   type KernelBackend,
   type KvCache,
   type KvView,
-  type LinearNode,
   type NormNode,
   throwIfAborted,
   type UploadedLinear,
@@ -57,6 +56,16 @@ export interface LoadBlockOptions extends LoadOptions {
 
 type NormRuntime = (x: Float32Array, rows: number, out: Float32Array) => void;
 
+/** What the parts of one loaded block share. */
+interface LoadedBlock extends Workspace {
+  readonly config: ModelConfig;
+  readonly graph: BlockGraph;
+  readonly backend: KernelBackend;
+  /** By the names of their nodes; empty after `dispose`. */
+  readonly linears: Map<string, UploadedLinear>;
+  readonly norms: ReadonlyMap<string, NormRuntime>;
+}
+
 /**
  * Loads block `index` alone, one weight at a time, so that a model larger than memory can be run block by block.
  * Throws `RANGE` for an index that the model lacks. Call `dispose` when done.
@@ -75,7 +84,6 @@ export async function loadBlock(
       details: { index },
     });
   }
-  const { buffers, rope } = options.workspace ?? workspace(config);
   const linears = new Map<string, UploadedLinear>();
   const norms = new Map<string, NormRuntime>();
   const release = () => {
@@ -92,85 +100,106 @@ export async function loadBlock(
     release();
     throw error;
   }
-  const byteLength = [...linears.values()].reduce((sum, linear) => sum + linear.byteLength, 0);
-  const nodes = new Map<string, LinearNode>(graph.linears.map((node) => [node.name, node]));
-
-  async function linear(name: string, x: Float32Array, rows: number, { taps }: BlockContext): Promise<Float32Array> {
-    const weight = linears.get(name);
-    if (weight === undefined) throw new HalftoneError('DEVICE', `block ${index} was disposed`, { where: 'block' });
-    const out = buffers.float32(name, rows * weight.outFeatures);
-    await runLinear(backend, weight, index, name, x, rows, out, taps);
-    return out;
-  }
-
-  function norm(name: string, x: Float32Array, rows: number, output: string): Float32Array {
-    const out = buffers.float32(output, rows * config.hiddenSize);
-    norms.get(name)?.(x, rows, out);
-    return out;
-  }
-
-  async function attention(hidden: Float32Array, rows: number, context: BlockContext): Promise<void> {
-    const { heads, kvHeads, headDim } = config;
-    const { positions, cache } = context;
-    const input = norm('attention.norm', hidden, rows, 'normed');
-    let query: Float32Array;
-    let key: Float32Array;
-    let value: Float32Array;
-    if (nodes.has('attention.qkv')) {
-      const fused = await linear('attention.qkv', input, rows, context);
-      const widths = [heads * headDim, kvHeads * headDim, kvHeads * headDim];
-      [query, key, value] = split(fused, rows, widths, buffers);
-    } else {
-      query = await linear('attention.query', input, rows, context);
-      key = await linear('attention.key', input, rows, context);
-      value = await linear('attention.value', input, rows, context);
-    }
-    norms.get('attention.queryNorm')?.(query, rows * heads, query);
-    norms.get('attention.keyNorm')?.(key, rows * kvHeads, key);
-    rope?.rotate(query, positions, heads);
-    rope?.rotate(key, positions, kvHeads);
-
-    const width = kvHeads * headDim;
-    cache?.append(index, key.subarray(0, rows * width), value.subarray(0, rows * width), positions);
-    const view = (kvHead: number): KvView =>
-      cache === undefined
-        ? ownView(key, value, positions, kvHead, kvHeads, headDim, buffers)
-        : cache.view(index, kvHead);
-    const mixed = buffers.float32('attention.context', rows * heads * headDim);
-    attend({ heads, kvHeads, headDim, window: config.windows[index] }, query, positions, view, mixed, buffers);
-    addTo(hidden, await linear('attention.output', mixed, rows, context), rows * config.hiddenSize);
-  }
-
-  async function mlp(hidden: Float32Array, rows: number, context: BlockContext): Promise<void> {
-    const { intermediateSize, activation, gatedMlp, hiddenSize } = config;
-    const input = norm('mlp.norm', hidden, rows, 'normed');
-    const gate = gatedMlp ? await linear('mlp.gate', input, rows, context) : undefined;
-    const up = await linear('mlp.up', input, rows, context);
-    if (gate === undefined) activate(activation, up, rows * intermediateSize);
-    else activate(activation, gate, rows * intermediateSize, up);
-    addTo(hidden, await linear('mlp.down', gate ?? up, rows, context), rows * hiddenSize);
-  }
-
+  const loaded: LoadedBlock = { ...(options.workspace ?? workspace(config)), config, graph, backend, linears, norms };
   return {
     graph,
-    byteLength,
-    async run(hidden, context) {
-      const rows = context.positions.length;
-      if (hidden.length < rows * config.hiddenSize) {
-        throw new HalftoneError(
-          'SHAPE',
-          `${rows} rows of ${config.hiddenSize} need more than ${hidden.length} values`,
-          { where: 'block' },
-        );
-      }
-      throwIfAborted(context.signal, 'block');
-      await context.taps?.onBlockInput?.(index, hidden, rows);
-      await attention(hidden, rows, context);
-      await mlp(hidden, rows, context);
-      await context.taps?.onBlockOutput?.(index, hidden, rows);
-    },
+    byteLength: [...linears.values()].reduce((sum, linear) => sum + linear.byteLength, 0),
+    run: (hidden, context) => runBlock(loaded, hidden, context),
     dispose: release,
   };
+}
+
+async function runBlock(block: LoadedBlock, hidden: Float32Array, context: BlockContext): Promise<void> {
+  const { hiddenSize } = block.config;
+  const { index } = block.graph;
+  const rows = context.positions.length;
+  if (hidden.length < rows * hiddenSize) {
+    throw new HalftoneError('SHAPE', `${rows} rows of ${hiddenSize} need more than ${hidden.length} values`, {
+      where: 'block',
+    });
+  }
+  throwIfAborted(context.signal, 'block');
+  await context.taps?.onBlockInput?.(index, hidden, rows);
+  await addAttention(block, hidden, rows, context);
+  await addMlp(block, hidden, rows, context);
+  await context.taps?.onBlockOutput?.(index, hidden, rows);
+}
+
+async function addAttention(
+  block: LoadedBlock,
+  hidden: Float32Array,
+  rows: number,
+  context: BlockContext,
+): Promise<void> {
+  const { config, graph, norms, rope, buffers } = block;
+  const { hiddenSize, heads, kvHeads, headDim } = config;
+  const { positions, cache } = context;
+  const input = normed(block, 'attention.norm', hidden, rows);
+  const [query, key, value] = await queryKeyValue(block, input, rows, context);
+  norms.get('attention.queryNorm')?.(query, rows * heads, query);
+  norms.get('attention.keyNorm')?.(key, rows * kvHeads, key);
+  rope?.rotate(query, positions, heads);
+  rope?.rotate(key, positions, kvHeads);
+
+  const width = kvHeads * headDim;
+  cache?.append(graph.index, key.subarray(0, rows * width), value.subarray(0, rows * width), positions);
+  const view = (kvHead: number): KvView =>
+    cache === undefined
+      ? ownView(key, value, positions, kvHead, kvHeads, headDim, buffers)
+      : cache.view(graph.index, kvHead);
+  const mixed = buffers.float32('attention.context', rows * heads * headDim);
+  attend({ heads, kvHeads, headDim, window: config.windows[graph.index] }, query, positions, view, mixed, buffers);
+  addTo(hidden, await projected(block, 'attention.output', mixed, rows, context), rows * hiddenSize);
+}
+
+async function queryKeyValue(
+  block: LoadedBlock,
+  input: Float32Array,
+  rows: number,
+  context: BlockContext,
+): Promise<[Float32Array, Float32Array, Float32Array]> {
+  const { heads, kvHeads, headDim } = block.config;
+  if (block.graph.linears.some(({ name }) => name === 'attention.qkv')) {
+    const fused = await projected(block, 'attention.qkv', input, rows, context);
+    return split(fused, rows, [heads * headDim, kvHeads * headDim, kvHeads * headDim], block.buffers);
+  }
+  return [
+    await projected(block, 'attention.query', input, rows, context),
+    await projected(block, 'attention.key', input, rows, context),
+    await projected(block, 'attention.value', input, rows, context),
+  ];
+}
+
+async function addMlp(block: LoadedBlock, hidden: Float32Array, rows: number, context: BlockContext): Promise<void> {
+  const { intermediateSize, activation, gatedMlp, hiddenSize } = block.config;
+  const input = normed(block, 'mlp.norm', hidden, rows);
+  const gate = gatedMlp ? await projected(block, 'mlp.gate', input, rows, context) : undefined;
+  const up = await projected(block, 'mlp.up', input, rows, context);
+  if (gate === undefined) activate(activation, up, rows * intermediateSize);
+  else activate(activation, gate, rows * intermediateSize, up);
+  addTo(hidden, await projected(block, 'mlp.down', gate ?? up, rows, context), rows * hiddenSize);
+}
+
+/** The input of the next linears: valid until the next norm of the model. */
+function normed({ config, norms, buffers }: LoadedBlock, name: string, x: Float32Array, rows: number): Float32Array {
+  const out = buffers.float32('normed', rows * config.hiddenSize);
+  norms.get(name)?.(x, rows, out);
+  return out;
+}
+
+/** A linear's output: valid until the linear of that name runs again, in any block of the model. */
+async function projected(
+  { graph, backend, linears, buffers }: LoadedBlock,
+  name: string,
+  x: Float32Array,
+  rows: number,
+  { taps }: BlockContext,
+): Promise<Float32Array> {
+  const weight = linears.get(name);
+  if (weight === undefined) throw new HalftoneError('DEVICE', `block ${graph.index} was disposed`, { where: 'block' });
+  const out = buffers.float32(name, rows * weight.outFeatures);
+  await runLinear(backend, weight, graph.index, name, x, rows, out, taps);
+  return out;
 }
 
 /** Runs one linear layer between its taps. */

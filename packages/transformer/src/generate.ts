@@ -2,6 +2,7 @@ import { fullCache } from '@halftone/kv-cache';
 import { createRandom } from '@halftone/numerics';
 import { HalftoneError, type KvCache, throwIfAborted } from '@halftone/tensor';
 import { kvShape } from './config.js';
+import { nextPosition } from './internal/positions.js';
 import type { TransformerModel } from './model.js';
 import { logProbability, type SamplingOptions, sampleToken, samplingOptions } from './sampling.js';
 import { stopText } from './stop-text.js';
@@ -146,11 +147,6 @@ export async function generateText(
 function endText(stopper: ReturnType<typeof stopText>, last: string) {
   const found = stopper.push(last);
   return found.stopped ? found : { text: found.text + stopper.end(), stopped: false };
-}
-
-function nextPosition(cache: KvCache): number {
-  const length = cache.length(0, 0);
-  return length === 0 ? 0 : cache.view(0, 0).positions[length - 1] + 1;
 }
 
 function checkRequest(prompt: ArrayLike<number>, room: number, options: GenerateOptions): void {

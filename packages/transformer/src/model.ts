@@ -12,7 +12,7 @@ import {
 import { blockedBackend } from './backends/blocked.js';
 import { type Block, type BlockContext, loadBlock, loadNorm, runLinear, workspace } from './block.js';
 import type { ModelConfig } from './config.js';
-import { defaultPositions, sequencePositions } from './internal/positions.js';
+import { defaultPositions, nextPosition, sequencePositions } from './internal/positions.js';
 import { scratch } from './internal/scratch.js';
 import type { ModelSource } from './model-source.js';
 import type { Taps } from './taps.js';
@@ -197,12 +197,6 @@ export async function createModel(source: ModelSource, options: ModelOptions = {
     },
     dispose: release,
   };
-}
-
-function nextPosition(cache: KvCache | undefined): number {
-  if (cache === undefined || cache.length(0, 0) === 0) return 0;
-  const { positions, length } = cache.view(0, 0);
-  return positions[length - 1] + 1;
 }
 
 function checkCache(cache: KvCache | undefined, { layers, kvHeads, headDim }: ModelConfig): void {

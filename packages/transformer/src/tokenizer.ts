@@ -1,5 +1,6 @@
 import { HalftoneError } from '@halftone/tensor';
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
+import { largestToken } from './internal/tokenizer-size.js';
 import type { TokenizerFiles } from './model-source.js';
 
 export interface EncodeOptions {
@@ -43,7 +44,7 @@ const WHERE = 'tokenizer';
 export function loadTokenizer(files: Pick<TokenizerFiles, 'tokenizerJson' | 'tokenizerConfig'>): Tokenizer {
   const { tokenizerJson, tokenizerConfig = {} } = files;
   const inner = construct(tokenizerJson, tokenizerConfig);
-  const vocabularySize = largestId(tokenizerJson) + 1;
+  const vocabularySize = largestToken(tokenizerJson).id + 1;
 
   function encode(text: string, { addSpecialTokens = true }: EncodeOptions = {}): Int32Array {
     const { ids } = inner.encode(text, { add_special_tokens: addSpecialTokens });
@@ -130,15 +131,6 @@ function construct(tokenizerJson: object, tokenizerConfig: object): HuggingFaceT
       },
     );
   }
-}
-
-function largestId(tokenizerJson: Readonly<Record<string, unknown>>): number {
-  const { vocab } = tokenizerJson.model as { vocab: Record<string, number> | readonly unknown[] };
-  let largest = Array.isArray(vocab) ? vocab.length - 1 : -1;
-  if (!Array.isArray(vocab))
-    for (const id of Object.values(vocab as Record<string, number>)) largest = Math.max(largest, id);
-  for (const { id } of (tokenizerJson.added_tokens ?? []) as readonly { id: number }[]) largest = Math.max(largest, id);
-  return largest;
 }
 
 function specialId(inner: HuggingFaceTokenizer, token: unknown): number | undefined {

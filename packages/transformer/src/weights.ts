@@ -108,19 +108,13 @@ export async function loadRows(
   if (replacement !== undefined) {
     checkShape(name, replacement.shape, shape);
     const values = replacement.kind === 'quantized' ? dequantize(replacement) : contiguousData(replacement).slice();
-    return {
-      byteLength: values.byteLength,
-      row: (index, out, at) => out.set(values.subarray(index * features, (index + 1) * features), at),
-    };
+    return floatRows(values, features);
   }
   const { dtype, bytes } = await readTensor(source, name, options);
   const rowBytes = bytes.byteLength / shape[0];
   if (!Number.isInteger(rowBytes)) {
     const values = toFloats({ kind: 'packed', dtype, shape, bytes });
-    return {
-      byteLength: values.byteLength,
-      row: (index, out, at) => out.set(values.subarray(index * features, (index + 1) * features), at),
-    };
+    return floatRows(values, features);
   }
   return {
     byteLength: bytes.byteLength,
@@ -128,6 +122,13 @@ export async function loadRows(
       const row = bytes.subarray(index * rowBytes, (index + 1) * rowBytes);
       toFloats({ kind: 'packed', dtype, shape: [1, features], bytes: row }, out.subarray(at, at + features));
     },
+  };
+}
+
+function floatRows(values: Float32Array, features: number): RowTable {
+  return {
+    byteLength: values.byteLength,
+    row: (index, out, at) => out.set(values.subarray(index * features, (index + 1) * features), at),
   };
 }
 

@@ -1,6 +1,7 @@
 import type { BlockGraph, LinearNode, ModelGraph, NormNode } from '@halftone/tensor';
 import type { ModelConfig } from '../config.js';
 import {
+  activationName,
   count,
   flag,
   formatError,
@@ -9,7 +10,7 @@ import {
   tokenIds,
   unsupported,
 } from '../internal/config-fields.js';
-import { MAX_CONTEXT, MAX_FEATURES, MAX_LAYERS, MAX_VOCABULARY, parseActivation } from '../internal/llama-family.js';
+import { MAX_CONTEXT, MAX_FEATURES, MAX_LAYERS, MAX_VOCABULARY } from '../internal/config-limits.js';
 import type { Architecture } from './architecture.js';
 
 /** GPT-2: LayerNorm, fused query/key/value stored as `[in, out]`, learned positions (transformers' modeling_gpt2.py). */
@@ -43,7 +44,7 @@ function parse(json: JsonObject): ModelConfig {
     contextLength: count(json, ['n_positions', 'max_position_embeddings', 'n_ctx'], MAX_CONTEXT, 1024),
     norm: 'layer',
     normEpsilon: positive(json, 'layer_norm_epsilon', 1e-5),
-    activation: parseActivation(json, 'activation_function', 'gelu_new'),
+    activation: activationName(json, 'activation_function', 'gelu_new'),
     gatedMlp: false,
     queryBias: true,
     outputBias: true,

@@ -1,6 +1,8 @@
 import { HalftoneError } from '@halftone/tensor';
+import type { ActivationName } from '../config.js';
+import { MAX_VOCABULARY } from './config-limits.js';
 
-export const WHERE = 'parseConfig';
+const WHERE = 'parseConfig';
 
 /** A JSON object whose values are not trusted yet. */
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -62,11 +64,27 @@ export function tokenIds(json: JsonObject, key: string, vocabSize: number, file?
   if (ids.length > 1024) throw formatError(key, value, 'a list of at most 1024 token ids', file);
   return ids
     .map((id) => {
-      if (typeof id !== 'number' || !Number.isInteger(id) || id < -1 || id > 2 ** 24)
+      if (typeof id !== 'number' || !Number.isInteger(id) || id < -1 || id > MAX_VOCABULARY)
         throw formatError(key, value, 'a token id or a list of them', file);
       return id;
     })
     .filter((id) => id >= 0 && id < vocabSize);
+}
+
+export function activationName(json: JsonObject, key: string, fallback: string): ActivationName {
+  const value = json[key] ?? fallback;
+  switch (value) {
+    case 'silu':
+    case 'swish':
+      return 'silu';
+    case 'gelu':
+      return 'gelu';
+    case 'gelu_new':
+    case 'gelu_pytorch_tanh':
+      return 'gelu_tanh';
+    default:
+      throw unsupported(key, value, 'known activations are silu, gelu, gelu_new and gelu_pytorch_tanh');
+  }
 }
 
 function presentKey(json: JsonObject, keys: string | readonly string[]): string {

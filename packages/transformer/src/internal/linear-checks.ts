@@ -1,4 +1,4 @@
-import { HalftoneError, type QuantizedTensor, type Scheme, type Tensor, type UploadedLinear } from '@halftone/tensor';
+import { HalftoneError, type QuantizedTensor, type Tensor, type UploadedLinear } from '@halftone/tensor';
 
 /** Rows and columns of a float weight; throws for anything else than a matrix with a fitting bias. */
 export function checkedWeight(
@@ -8,14 +8,10 @@ export function checkedWeight(
 ): { readonly weight: Tensor<Float32Array>; readonly outFeatures: number; readonly inFeatures: number } {
   const details = { shape: weight.shape, bias: bias?.length };
   if (weight.kind === 'quantized') {
-    throw new HalftoneError(
-      'UNSUPPORTED',
-      `scheme ${schemeName(weight.scheme)} is not taken; dequantize the weight first`,
-      {
-        where: backend,
-        details,
-      },
-    );
+    throw new HalftoneError('UNSUPPORTED', `scheme ${weight.scheme.name} is not taken; dequantize the weight first`, {
+      where: backend,
+      details,
+    });
   }
   const [outFeatures, inFeatures] = weight.shape;
   if (weight.shape.length !== 2 || outFeatures < 1 || inFeatures < 1) {
@@ -54,8 +50,4 @@ export function unknownWeight(backend: string): HalftoneError {
   return new HalftoneError('DEVICE', 'this weight is not held here; it was released, or uploaded to another backend', {
     where: backend,
   });
-}
-
-function schemeName(scheme: Scheme): string {
-  return scheme.name;
 }

@@ -1,7 +1,8 @@
 import type { BlockGraph, LinearNode, ModelGraph, NormNode } from '@halftone/tensor';
 import type { ArchitectureName } from '../architectures/index.js';
-import type { ActivationName, ModelConfig } from '../config.js';
-import { count, flag, formatError, type JsonObject, positive, tokenIds, unsupported } from './config-fields.js';
+import type { ModelConfig } from '../config.js';
+import { activationName, count, flag, formatError, type JsonObject, positive, tokenIds } from './config-fields.js';
+import { MAX_CONTEXT, MAX_FEATURES, MAX_LAYERS, MAX_VOCABULARY } from './config-limits.js';
 import { parseRope, parseWindows } from './rope-fields.js';
 
 /** Where the members of the family differ. */
@@ -15,11 +16,6 @@ export interface LlamaVariant {
   /** Dimension of a head where config.json does not say; default `hidden_size / num_attention_heads`. */
   readonly headDim?: number;
 }
-
-export const MAX_LAYERS = 4096;
-export const MAX_FEATURES = 2 ** 20;
-export const MAX_VOCABULARY = 2 ** 24;
-export const MAX_CONTEXT = 2 ** 31 - 1;
 
 export function parseLlamaFamily(json: JsonObject, variant: LlamaVariant): ModelConfig {
   const hiddenSize = count(json, 'hidden_size', MAX_FEATURES);
@@ -45,7 +41,7 @@ export function parseLlamaFamily(json: JsonObject, variant: LlamaVariant): Model
     contextLength: count(json, 'max_position_embeddings', MAX_CONTEXT, variant.contextLength),
     norm: 'rms',
     normEpsilon: positive(json, 'rms_norm_eps', 1e-6),
-    activation: parseActivation(json, 'hidden_act', 'silu'),
+    activation: activationName(json, 'hidden_act', 'silu'),
     gatedMlp: true,
     rope: parseRope(json, headDim),
     queryBias: biases.query,
@@ -57,22 +53,6 @@ export function parseLlamaFamily(json: JsonObject, variant: LlamaVariant): Model
     bosTokens: tokenIds(json, 'bos_token_id', vocabSize),
     eosTokens: tokenIds(json, 'eos_token_id', vocabSize),
   };
-}
-
-export function parseActivation(json: JsonObject, key: string, fallback: string): ActivationName {
-  const value = json[key] ?? fallback;
-  switch (value) {
-    case 'silu':
-    case 'swish':
-      return 'silu';
-    case 'gelu':
-      return 'gelu';
-    case 'gelu_new':
-    case 'gelu_pytorch_tanh':
-      return 'gelu_tanh';
-    default:
-      throw unsupported(key, value, 'known activations are silu, gelu, gelu_new and gelu_pytorch_tanh');
-  }
 }
 
 export function llamaFamilyGraph(config: ModelConfig, prefix: string): ModelGraph {
@@ -95,101 +75,80 @@ export function llamaFamilyGraph(config: ModelConfig, prefix: string): ModelGrap
 }
 
 function blockGraph(config: ModelConfig, index: number, prefix: string): BlockGraph {
-  const { hiddenSize, intermediateSize, heads, kvHeads, headDim, headNorms } = config;
-  const linear = (
-    name: string,
-    stored: string,
-    shape: readonly [number, number],
-    edges: readonly [string, string],
-    bias: boolean,
-    split?: LinearNode['heads'],
-  ): LinearNode => ({
-    name,
-    weight: `${prefix}${stored}.weight`,
-    ...(bias ? { bias: `${prefix}${stored}.bias` } : {}),
-    outFeatures: shape[0],
-    inFeatures: shape[1],
-    input: edges[0],
-    output: edges[1],
-    ...(split ? { heads: split } : {}),
-  });
-  const rows = (count: number) => ({ axis: 0, count, size: headDim }) as const;
-  const columns = { axis: 1, count: heads, size: headDim } as const;
-  const { queryBias, outputBias, mlpBias } = config;
+  const rotated = config.headNorms
+    ? ['attention.query.normed', 'attention.key.normed']
+    : ['attention.query', 'attention.key'];
   return {
     index,
-    norms: [
-      norm(config, 'attention.norm', `${prefix}input_layernorm.weight`, hiddenSize, 'residual', 'attention.input'),
-      ...(headNorms
-        ? [
-            norm(
-              config,
-              'attention.queryNorm',
-              `${prefix}self_attn.q_norm.weight`,
-              headDim,
-              'attention.query',
-              'attention.query.normed',
-            ),
-            norm(
-              config,
-              'attention.keyNorm',
-              `${prefix}self_attn.k_norm.weight`,
-              headDim,
-              'attention.key',
-              'attention.key.normed',
-            ),
-          ]
-        : []),
-      norm(config, 'mlp.norm', `${prefix}post_attention_layernorm.weight`, hiddenSize, 'residual', 'mlp.input'),
-    ],
-    linears: [
-      linear(
-        'attention.query',
-        'self_attn.q_proj',
-        [heads * headDim, hiddenSize],
-        ['attention.input', 'attention.query'],
-        queryBias,
-        rows(heads),
-      ),
-      linear(
-        'attention.key',
-        'self_attn.k_proj',
-        [kvHeads * headDim, hiddenSize],
-        ['attention.input', 'attention.key'],
-        queryBias,
-        rows(kvHeads),
-      ),
-      linear(
-        'attention.value',
-        'self_attn.v_proj',
-        [kvHeads * headDim, hiddenSize],
-        ['attention.input', 'attention.value'],
-        queryBias,
-        rows(kvHeads),
-      ),
-      linear(
-        'attention.output',
-        'self_attn.o_proj',
-        [hiddenSize, heads * headDim],
-        ['attention.context', 'attention.result'],
-        outputBias,
-        columns,
-      ),
-      linear('mlp.gate', 'mlp.gate_proj', [intermediateSize, hiddenSize], ['mlp.input', 'mlp.gate'], mlpBias),
-      linear('mlp.up', 'mlp.up_proj', [intermediateSize, hiddenSize], ['mlp.input', 'mlp.up'], mlpBias),
-      linear('mlp.down', 'mlp.down_proj', [hiddenSize, intermediateSize], ['mlp.hidden', 'mlp.result'], mlpBias),
-    ],
-    otherReaders: [
-      'residual',
-      ...(headNorms ? ['attention.query.normed', 'attention.key.normed'] : ['attention.query', 'attention.key']),
-      'attention.value',
-      'attention.result',
-      'mlp.gate',
-      'mlp.up',
-      'mlp.result',
-    ],
+    norms: blockNorms(config, prefix),
+    linears: blockLinears(config, prefix),
+    otherReaders: ['residual', ...rotated, 'attention.value', 'attention.result', 'mlp.gate', 'mlp.up', 'mlp.result'],
     residualWriters: ['attention.output', 'mlp.down'],
   };
+}
+
+function blockNorms(config: ModelConfig, prefix: string): NormNode[] {
+  const { hiddenSize, headDim, headNorms } = config;
+  const headNorm = (name: string, stored: string, edge: string) =>
+    norm(config, name, `${prefix}self_attn.${stored}.weight`, headDim, edge, `${edge}.normed`);
+  return [
+    norm(config, 'attention.norm', `${prefix}input_layernorm.weight`, hiddenSize, 'residual', 'attention.input'),
+    ...(headNorms
+      ? [
+          headNorm('attention.queryNorm', 'q_norm', 'attention.query'),
+          headNorm('attention.keyNorm', 'k_norm', 'attention.key'),
+        ]
+      : []),
+    norm(config, 'mlp.norm', `${prefix}post_attention_layernorm.weight`, hiddenSize, 'residual', 'mlp.input'),
+  ];
+}
+
+function blockLinears(config: ModelConfig, prefix: string): LinearNode[] {
+  const { hiddenSize, intermediateSize, heads, kvHeads, headDim, queryBias, outputBias, mlpBias } = config;
+  const linear = (stored: string, bias: boolean, node: Omit<LinearNode, 'weight' | 'bias'>): LinearNode => ({
+    ...node,
+    weight: `${prefix}${stored}.weight`,
+    ...(bias ? { bias: `${prefix}${stored}.bias` } : {}),
+  });
+  const toHeads = (name: string, stored: string, count: number) =>
+    linear(stored, queryBias, {
+      name,
+      outFeatures: count * headDim,
+      inFeatures: hiddenSize,
+      input: 'attention.input',
+      output: name,
+      heads: { axis: 0, count, size: headDim },
+    });
+  const toIntermediate = (name: string, stored: string) =>
+    linear(stored, mlpBias, {
+      name,
+      outFeatures: intermediateSize,
+      inFeatures: hiddenSize,
+      input: 'mlp.input',
+      output: name,
+    });
+  return [
+    toHeads('attention.query', 'self_attn.q_proj', heads),
+    toHeads('attention.key', 'self_attn.k_proj', kvHeads),
+    toHeads('attention.value', 'self_attn.v_proj', kvHeads),
+    linear('self_attn.o_proj', outputBias, {
+      name: 'attention.output',
+      outFeatures: hiddenSize,
+      inFeatures: heads * headDim,
+      input: 'attention.context',
+      output: 'attention.result',
+      heads: { axis: 1, count: heads, size: headDim },
+    }),
+    toIntermediate('mlp.gate', 'mlp.gate_proj'),
+    toIntermediate('mlp.up', 'mlp.up_proj'),
+    linear('mlp.down_proj', mlpBias, {
+      name: 'mlp.down',
+      outFeatures: hiddenSize,
+      inFeatures: intermediateSize,
+      input: 'mlp.hidden',
+      output: 'mlp.result',
+    }),
+  ];
 }
 
 function norm(

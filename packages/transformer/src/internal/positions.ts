@@ -1,7 +1,14 @@
-import { HalftoneError } from '@halftone/tensor';
+import { HalftoneError, type KvCache } from '@halftone/tensor';
 
 export function defaultPositions(length: number, start: number): Int32Array {
   return Int32Array.from({ length }, (_, i) => start + i);
+}
+
+/** The position after the last one that a cache holds. */
+export function nextPosition(cache: KvCache | undefined): number {
+  if (cache === undefined || cache.length(0, 0) === 0) return 0;
+  const { positions, length } = cache.view(0, 0);
+  return positions[length - 1] + 1;
 }
 
 /** Checks that positions increase and stay inside the context. Throws `SHAPE` or `RANGE`. */

@@ -1,7 +1,6 @@
 import type { RopeConfig, RopeScaling } from '../rope.js';
 import { count, flag, formatError, isObject, type JsonObject, positive, unsupported } from './config-fields.js';
-
-const MAX_CONTEXT = 2 ** 31 - 1;
+import { MAX_CONTEXT } from './config-limits.js';
 
 /** Reads `rope_theta` and `rope_scaling`, or the newer `rope_parameters` that holds both. */
 export function parseRope(json: JsonObject, headDim: number): RopeConfig {

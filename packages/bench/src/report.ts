@@ -27,14 +27,18 @@ export function printBench({ title, results }: Bench): void {
     return;
   }
   process.stdout.write(`${title}\n${machine}, Node ${process.version}\n`);
-  new Console(process.stdout).table(results.map(row));
+  new Console(process.stdout).table(Object.fromEntries(results.map((result) => [label(result), row(result)])));
 }
 
-function row({ name, ours, unit, peer, peerName, ratio, goal }: BenchResult) {
+/** Lines may share a name when they differ in the peer. */
+function label({ name, peerName }: BenchResult): string {
+  return peerName === undefined ? name : `${name}, against ${peerName}`;
+}
+
+function row({ ours, unit, peer, ratio, goal }: BenchResult) {
   return {
-    name,
     ours: `${significant(ours)} ${unit}`.trim(),
-    peer: peer === undefined ? '' : `${significant(peer)} ${unit} (${peerName})`,
+    peer: peer === undefined ? '' : `${significant(peer)} ${unit}`.trim(),
     ratio: ratio === undefined ? '' : significant(ratio),
     goal: goal ?? '',
   };

@@ -6,22 +6,12 @@
  */
 import { readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
+import { type BenchResult, printBench } from '@halftone/bench';
 import { packGgml } from '@halftone/formats';
 import { ORACLE_GGML_TYPES, oracleAvailable } from '@halftone/llama-cpp-oracle';
 import { type GgmlType, type QuantizeContext, tensor } from '@halftone/tensor';
 import { type GridQuantizer, ggml, mseShrink, rtn } from '../src/index.js';
-
-interface Result {
-  readonly name: string;
-  readonly ours: number;
-  readonly peer: number | null;
-  readonly peerName: string;
-  readonly unit: string;
-  readonly ratio: number | null;
-  readonly goal: number | null;
-}
 
 const ROWS = 512;
 const COLUMNS = 4096;
@@ -36,16 +26,16 @@ const chunk = oracleAvailable() ? quantizeChunk() : undefined;
 const blocks = new Uint8Array(ROWS * COLUMNS * 2);
 const imatrix = Float32Array.from(importance);
 
-const results: Result[] = [];
+const results: BenchResult[] = [];
 for (const type of ['Q8_0', 'Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q2_K', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K'] as const) {
   for (const context of type === 'Q8_0' ? [plain] : [plain, weighted]) {
     const name = context === weighted ? `${type} importance` : type;
     const quantizer = ggml(type);
     const peer = chunk && megabytesPerSecond(() => chunk(type, context === weighted ? imatrix : null));
-    results.push(result(name, encodeSpeed(quantizer, context), peer, GOALS[name] ?? null));
+    results.push(result(name, encodeSpeed(quantizer, context), peer, GOALS[name]));
     if (context === plain) {
       const speed = megabytesPerSecond(() => packGgml(quantizer.quantize(tensor(weight, [ROWS, COLUMNS]), context)));
-      results.push(result(`${name} +pack`, speed, peer, GOALS[name] ?? null));
+      results.push(result(`${name} +pack`, speed, peer, GOALS[name]));
     }
   }
 }
@@ -55,34 +45,14 @@ for (const [name, quantizer] of [
   ['rtn int8 row restricted-range', rtn({ bits: 8, granularity: 'row', symmetry: 'restricted-range' })],
   ['rtn int4 g128 mse-shrink norm 2', rtn({ fit: mseShrink({ norm: 2 }) })],
 ] as const) {
-  results.push(result(name, encodeSpeed(quantizer, plain), undefined, null));
+  results.push(result(name, encodeSpeed(quantizer, plain), undefined));
 }
 
-if (process.argv.includes('--json')) {
-  const machine = `${cpus()[0]?.model ?? 'unknown'} x ${cpus().length}`;
-  console.log(JSON.stringify({ machine, node: process.version, results }));
-} else {
-  console.log(
-    `${'encoder'.padEnd(34)}${'MB/s'.padStart(9)}${'M weights/s'.padStart(13)}${'ggml MB/s'.padStart(11)}${'ratio'.padStart(8)}`,
-  );
-  for (const { name, ours, peer, ratio } of results) {
-    console.log(
-      `${name.padEnd(34)}${ours.toFixed(1).padStart(9)}${(ours / 2).toFixed(1).padStart(13)}` +
-        `${(peer === null ? '-' : peer.toFixed(1)).padStart(11)}${(ratio === null ? '-' : ratio.toFixed(2)).padStart(8)}`,
-    );
-  }
-}
+printBench({ title: 'Encoding, MB/s of the weights as bf16, one thread', results });
 
-function result(name: string, ours: number, peer: number | undefined, goal: number | null): Result {
-  return {
-    name,
-    ours,
-    peer: peer ?? null,
-    peerName: 'ggml_quantize_chunk, 1 thread',
-    unit: 'MB/s of bf16 input',
-    ratio: peer === undefined ? null : ours / peer,
-    goal,
-  };
+function result(name: string, ours: number, peer: number | undefined, goal?: number): BenchResult {
+  if (peer === undefined) return { name, ours, unit: 'MB/s' };
+  return { name, ours, peer, peerName: 'ggml_quantize_chunk', unit: 'MB/s', ratio: ours / peer, goal };
 }
 
 function encodeSpeed(quantizer: GridQuantizer, context: QuantizeContext): number {

@@ -74,8 +74,7 @@ export async function* generate(
   const { config } = model;
   const { cache = fullCache(kvShape(config)), tokenizer, signal, stopTexts = [] } = options;
   const sampling = samplingOptions(options.sampling ?? {});
-  const start = nextPosition(cache);
-  const room = config.contextLength - start - prompt.length;
+  const room = config.contextLength - nextPosition(cache) - prompt.length;
   checkRequest(prompt, room, options);
   const maxTokens = Math.min(options.maxTokens ?? room, room);
   const lengthReason = maxTokens === options.maxTokens ? 'length' : 'context';
@@ -87,9 +86,8 @@ export async function* generate(
   const sequence = Array.from(prompt);
 
   let pending: ArrayLike<number> = prompt;
-  let position = start;
   for (let made = 1; maxTokens > 0; made++) {
-    const logits = await run(pending);
+    const logits = await lastLogits(model, pending, cache, signal);
     const token = sampleToken(logits, sampling, random, sequence);
     sequence.push(token);
     const tokenReason = ends.has(token) ? 'end' : stops.has(token) ? 'stop' : undefined;
@@ -107,22 +105,28 @@ export async function* generate(
     if (reason) return;
     pending = [token];
   }
+}
 
-  async function run(tokens: ArrayLike<number>): Promise<Float32Array> {
-    let logits: Float32Array = new Float32Array(0);
-    for (let at = 0; at < tokens.length; at += PROMPT_CHUNK) {
-      throwIfAborted(signal, WHERE);
-      const chunk = Array.prototype.slice.call(tokens, at, at + PROMPT_CHUNK) as number[];
-      try {
-        logits = (await model.forward(chunk, { cache, from: chunk.length - 1, signal })).data;
-      } catch (error) {
-        cache.truncate(position);
-        throw error;
-      }
-      position += chunk.length;
+/** Puts tokens into the cache, in chunks, and returns the logits after the last. On failure the cache holds whole chunks. */
+async function lastLogits(
+  model: GeneratingModel,
+  tokens: ArrayLike<number>,
+  cache: KvCache,
+  signal: AbortSignal | undefined,
+): Promise<Float32Array> {
+  let logits: Float32Array = new Float32Array(0);
+  for (let at = 0; at < tokens.length; at += PROMPT_CHUNK) {
+    throwIfAborted(signal, WHERE);
+    const position = nextPosition(cache);
+    const chunk = Array.prototype.slice.call(tokens, at, at + PROMPT_CHUNK) as number[];
+    try {
+      logits = (await model.forward(chunk, { cache, from: chunk.length - 1, signal })).data;
+    } catch (error) {
+      cache.truncate(position);
+      throw error;
     }
-    return logits;
   }
+  return logits;
 }
 
 /** `generate` to the end: the whole text at once. */

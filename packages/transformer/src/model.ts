@@ -129,36 +129,17 @@ export async function loadHead(source: ModelSource, backend: KernelBackend, opti
 export async function createModel(source: ModelSource, options: ModelOptions = {}): Promise<TransformerModel> {
   const { config, graph } = source;
   const backend = options.backend ?? blockedBackend();
-  const shared = workspace(config);
-  const blocks: Block[] = [];
-  const total = config.layers + 2;
-  const loaded = (done: number) => {
-    options.onProgress?.({ stage: 'load', done, total });
-    throwIfAborted(options.signal, 'createModel');
+  const disposeBackend = async () => {
+    if (options.backend === undefined) await backend.dispose();
   };
-  let embedding: Embedding;
-  let head: Head | undefined;
+  let parts: ModelParts;
   try {
-    embedding = await loadEmbedding(source, options);
-    loaded(1);
-    for (let index = 0; index < config.layers; index++) {
-      blocks.push(await loadBlock(source, index, backend, { ...options, workspace: shared }));
-      loaded(index + 2);
-    }
-    head = await loadHead(source, backend, options);
-    loaded(total);
+    parts = await loadParts(source, backend, options);
   } catch (error) {
-    await release();
+    await disposeBackend();
     throw error;
   }
-
-  async function release(): Promise<void> {
-    for (const block of blocks) block.dispose();
-    head?.dispose();
-    if (options.backend === undefined) await backend.dispose();
-  }
-
-  const runHead = head.run;
+  const { embedding, blocks, head } = parts;
   return {
     config,
     graph,
@@ -173,30 +154,71 @@ export async function createModel(source: ModelSource, options: ModelOptions = {
         });
       return block.run(hidden, context);
     },
-    head: runHead,
-    async forward(tokens, { cache, positions: given, from = 0, taps, signal, out } = {}) {
-      const rows = tokens.length;
-      if (rows < 1 || !Number.isInteger(from) || from < 0 || from >= rows) {
-        throw new HalftoneError('RANGE', `cannot give logits from token ${from} of ${rows}`, {
-          where: 'forward',
-          details: { from, rows },
-        });
-      }
-      checkCache(cache, config);
-      const positions = sequencePositions(
-        given ?? defaultPositions(rows, nextPosition(cache)),
-        rows,
-        config.contextLength,
-      );
-      const hidden = embedding.embed(tokens, positions);
-      for (const block of blocks) await block.run(hidden, { positions, cache, taps, signal });
-      throwIfAborted(signal, 'forward');
-      const logitRows = rows - from;
-      const logits = await runHead(hidden.subarray(from * config.hiddenSize), logitRows, { taps, out });
-      return tensor(logits.subarray(0, logitRows * config.vocabSize), [logitRows, config.vocabSize]);
+    head: head.run,
+    forward: (tokens, forwardOptions = {}) => forward(config, parts, tokens, forwardOptions),
+    async dispose() {
+      for (const block of blocks) block.dispose();
+      head.dispose();
+      await disposeBackend();
     },
-    dispose: release,
   };
+}
+
+interface ModelParts {
+  readonly embedding: Embedding;
+  readonly blocks: readonly Block[];
+  readonly head: Head;
+}
+
+/** Releases on failure what it has loaded. */
+async function loadParts(source: ModelSource, backend: KernelBackend, options: ModelOptions): Promise<ModelParts> {
+  const { layers } = source.config;
+  const shared = workspace(source.config);
+  const blocks: Block[] = [];
+  let head: Head | undefined;
+  const loaded = (done: number) => {
+    options.onProgress?.({ stage: 'load', done, total: layers + 2 });
+    throwIfAborted(options.signal, 'createModel');
+  };
+  try {
+    const embedding = await loadEmbedding(source, options);
+    loaded(1);
+    for (let index = 0; index < layers; index++) {
+      blocks.push(await loadBlock(source, index, backend, { ...options, workspace: shared }));
+      loaded(index + 2);
+    }
+    head = await loadHead(source, backend, options);
+    loaded(layers + 2);
+    return { embedding, blocks, head };
+  } catch (error) {
+    for (const block of blocks) block.dispose();
+    head?.dispose();
+    throw error;
+  }
+}
+
+async function forward(
+  config: ModelConfig,
+  { embedding, blocks, head }: ModelParts,
+  tokens: ArrayLike<number>,
+  { cache, positions: given, from = 0, taps, signal, out }: ForwardOptions,
+): Promise<Tensor<Float32Array>> {
+  const { hiddenSize, vocabSize, contextLength } = config;
+  const rows = tokens.length;
+  if (rows < 1 || !Number.isInteger(from) || from < 0 || from >= rows) {
+    throw new HalftoneError('RANGE', `cannot give logits from token ${from} of ${rows}`, {
+      where: 'forward',
+      details: { from, rows },
+    });
+  }
+  checkCache(cache, config);
+  const positions = sequencePositions(given ?? defaultPositions(rows, nextPosition(cache)), rows, contextLength);
+  const hidden = embedding.embed(tokens, positions);
+  for (const block of blocks) await block.run(hidden, { positions, cache, taps, signal });
+  throwIfAborted(signal, 'forward');
+  const logitRows = rows - from;
+  const logits = await head.run(hidden.subarray(from * hiddenSize), logitRows, { taps, out });
+  return tensor(logits.subarray(0, logitRows * vocabSize), [logitRows, vocabSize]);
 }
 
 function checkCache(cache: KvCache | undefined, { layers, kvHeads, headDim }: ModelConfig): void {

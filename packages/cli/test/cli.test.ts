@@ -1,29 +1,16 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PassThrough } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { heldoutTextUrl } from '@halftone/wren-5m';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { run } from '../src/index.js';
+import { halftone } from './halftone.js';
 
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'halftone-cli-'));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
-
-async function halftone(...argv: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const texts = { stdout: '', stderr: '' };
-  const stream = (name: 'stdout' | 'stderr') =>
-    new PassThrough().setEncoding('utf8').on('data', (piece: string) => {
-      texts[name] += piece;
-    });
-  const stdout = stream('stdout');
-  const stderr = stream('stderr') as unknown as NodeJS.WriteStream;
-  const code = await run(argv, { stdout, stderr });
-  return { code, ...texts };
-}
 
 describe('help and usage', () => {
   it('explains itself, each command with examples', async () => {

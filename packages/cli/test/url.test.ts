@@ -1,10 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { PassThrough } from 'node:stream';
 import { modelUrl } from '@halftone/wren-5m';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { run } from '../src/index.js';
+import { halftone } from './halftone.js';
 
 const files = new Map<string, Uint8Array>();
 let server: Server;
@@ -32,16 +31,6 @@ afterAll(async () => {
   server.closeAllConnections();
   await new Promise((resolve) => server.close(resolve));
 });
-
-async function halftone(...argv: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const texts = { stdout: '', stderr: '' };
-  const stream = (name: 'stdout' | 'stderr') =>
-    new PassThrough().setEncoding('utf8').on('data', (piece: string) => {
-      texts[name] += piece;
-    });
-  const code = await run(argv, { stdout: stream('stdout'), stderr: stream('stderr') as unknown as NodeJS.WriteStream });
-  return { code, ...texts };
-}
 
 describe('models by URL', () => {
   it('inspects a model folder, and a weight file that is not a model', async () => {

@@ -17,13 +17,15 @@ interface Candidate {
 }
 
 function plan(source: ModelSource, recipe: Recipe, options: { readonly name?: string }): OutputPlan {
-  const { checkpoint, configJson, tokenizer, weightsTransposed } = source;
+  const { checkpoint, configJson, generationConfig, tokenizer, weightsTransposed } = source;
   const model = huggingFaceToGguf({
     configJson,
     tensors: checkpoint.tensors,
     conv1dTransposed: weightsTransposed,
     tokenizerJson: tokenizer?.tokenizerJson,
     tokenizerConfig: tokenizer?.tokenizerConfig,
+    chatTemplate: tokenizer?.chatTemplate,
+    generationConfig,
     name: options.name,
   });
   const places = tensorPlaces(source.graph);

@@ -51,7 +51,7 @@ function requireFloat(name: string, storage: string, recipe: Recipe): void {
 }
 
 function sideFiles(source: ModelSource, recipe: Recipe): [string, Uint8Array][] {
-  const { configJson, tokenizer, config } = source;
+  const { configJson, generationConfig, tokenizer, config } = source;
   const storage = recipe.treat({
     name: source.graph.embedding,
     shape: [config.vocabSize, config.hiddenSize],
@@ -61,6 +61,7 @@ function sideFiles(source: ModelSource, recipe: Recipe): [string, Uint8Array][] 
   const dtype = TORCH_DTYPES[storage as DType];
   const files: [string, object | undefined][] = [
     ['config.json', dtype ? { ...configJson, torch_dtype: dtype } : configJson],
+    ['generation_config.json', generationConfig],
     ['tokenizer.json', tokenizer?.tokenizerJson],
     ['tokenizer_config.json', tokenizer?.tokenizerConfig],
   ];

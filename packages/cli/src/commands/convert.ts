@@ -35,7 +35,7 @@ Examples:
   halftone convert model.gguf --out model-hf --dtype BF16`;
 
 async function convertAction(model: string, options: ConvertOptions, context: CommandContext): Promise<void> {
-  const source = await openModelArgument(model);
+  const source = await openModelArgument(model, { signal: context.signal });
   try {
     const report = await writeModel(source, model, { recipe: parseRecipe(options.dtype), out: options.out }, context);
     context.progress.stop();

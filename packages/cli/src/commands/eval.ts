@@ -48,8 +48,9 @@ Numbers of different protocols or texts must not be compared.`;
 async function evalAction(model: string, options: EvalOptions, context: CommandContext): Promise<void> {
   const protocol = chooseProtocol(options.protocol, options.window);
   const text = await readText(options.text);
-  const source = await openModelArgument(model);
-  const baseline = options.baseline === undefined ? undefined : await openModelArgument(options.baseline);
+  const source = await openModelArgument(model, { signal: context.signal });
+  const baseline =
+    options.baseline === undefined ? undefined : await openModelArgument(options.baseline, { signal: context.signal });
   try {
     const [result] = await evaluate(
       {

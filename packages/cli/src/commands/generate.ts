@@ -61,7 +61,7 @@ async function generateAction(
   options: GenerateCommandOptions,
   context: CommandContext,
 ): Promise<void> {
-  const source = await openModelArgument(argument);
+  const source = await openModelArgument(argument, { signal: context.signal });
   try {
     if (!source.tokenizer) {
       throw new HalftoneError('FORMAT', `${argument} has no tokenizer; put its tokenizer.json beside the weights`, {

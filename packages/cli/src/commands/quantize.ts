@@ -64,7 +64,7 @@ Examples:
 async function quantizeAction(model: string, options: QuantizeOptions, context: CommandContext): Promise<void> {
   const recipe = parseRecipe(options.recipe, { importance: options.calibration !== undefined });
   const heldout = options.text === undefined ? undefined : await readText(options.text);
-  const source = await openModelArgument(model);
+  const source = await openModelArgument(model, { signal: context.signal });
   try {
     const calibration = await readCalibration(source, options);
     const report = await writeModel(source, model, { recipe, out: options.out, calibration }, context);
@@ -138,7 +138,7 @@ async function judge(
   text: string,
   context: CommandContext,
 ): Promise<EvaluationResult> {
-  const quantized = await openModelArgument(options.out);
+  const quantized = await openModelArgument(options.out, { signal: context.signal });
   try {
     const [result] = await evaluate(
       {

@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
+import { gunzipSync } from 'node:zlib';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
 import { pnpmCommand } from '../bootstrap.mjs';
@@ -48,8 +49,7 @@ async function checkTarballs(folder) {
     for (const message of messages)
       problems.push(`${pkg.name}: publint: ${formatMessage(message, manifest, { color: false })}`);
 
-    const listed = await execute('tar', ['-tzf', tarball]);
-    const names = listed.stdout.split('\n');
+    const names = tarNames(gunzipSync(bytes));
     for (const wanted of ['package/LICENSE', 'package/README.md']) {
       if (!names.includes(wanted)) problems.push(`${pkg.name}: the tarball has no ${wanted.slice(8)}`);
     }
@@ -67,6 +67,19 @@ async function checkTarballs(folder) {
   if (tarballs.size === packages.length)
     problems.push(...(await consumerProblems(join(folder, 'consumer'), packages, tarballs)));
   return { ok: problems.length === 0, output: problems.join('\n'), note: `${tarballs.size} tarballs` };
+}
+
+/** Names of the entries of a tar file: 512-byte headers, each followed by its data. @param {Buffer} tar */
+function tarNames(tar) {
+  /** @type {string[]} */
+  const names = [];
+  /** @param {number} start @param {number} length */
+  const field = (start, length) => tar.toString('latin1', start, start + length).replace(/\0.*$/s, '');
+  for (let at = 0; at + 512 <= tar.length && tar[at] !== 0; ) {
+    names.push(field(at, 100));
+    at += 512 + Math.ceil(Number.parseInt(field(at + 124, 12), 8) / 512) * 512;
+  }
+  return names;
 }
 
 /**

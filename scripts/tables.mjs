@@ -14,6 +14,7 @@ const BENCHES = {
   decode: ['--filter', '@halftone/formats', 'bench'],
   throughput: ['--filter', '@halftone/compress', 'bench'],
   streaming: ['--filter', '@halftone/compress', 'bench:streaming'],
+  kernels: ['--filter', '@halftone/kernels-wasm', 'bench'],
   forward: ['--filter', '@halftone/transformer', 'bench'],
 };
 

@@ -8,8 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { parseRecipe, type Recipe } from '@halftone/compress';
 import { checkpointBytes } from '@halftone/eval';
 import {
-  blockedBackend,
   createModel,
+  defaultBackend,
   generateText,
   loadTokenizer,
   type ModelSource,
@@ -108,7 +108,7 @@ function renderComparison(results: readonly EvaluationResult[]): string {
 }
 
 async function writeSamples(): Promise<void> {
-  const backend = blockedBackend();
+  const backend = defaultBackend();
   const writers = [
     { name: 'original', source: original },
     ...files.map(({ recipe, source }) => ({ name: recipe.name, source })),

@@ -11,8 +11,8 @@ import {
 } from '@halftone/eval';
 import { HalftoneError } from '@halftone/tensor';
 import {
-  blockedBackend,
   createModel,
+  defaultBackend,
   loadTokenizer,
   type ModelSource,
   type TokenizerFiles,
@@ -53,11 +53,13 @@ export async function evaluate(request: EvaluationRequest, context: CommandConte
   const { candidates, baseline, protocol } = request;
   const sources = [...(baseline ? [baseline] : []), ...candidates];
   const tokens = await sharedTokens(sources, request.text);
-  const backend = blockedBackend();
+  const backend = defaultBackend();
   try {
     const models = [];
     for (const { source } of sources) {
-      models.push(transformerLogits(await createModel(source, { backend }), { addsBos: addsBos(source) }));
+      // Decoded weights and float activations: the figures show what the weights lost, not what a fast kernel rounds.
+      const model = await createModel(source, { backend, precision: 'f32', signal: context.signal });
+      models.push(transformerLogits(model, { addsBos: addsBos(source) }));
     }
     const options = {
       maxWindows: request.maxWindows,

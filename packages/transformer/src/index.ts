@@ -1,6 +1,7 @@
 export { ARCHITECTURES, type ArchitectureName } from './architectures/index.js';
 export type { AttentionShape } from './attention.js';
 export { blockedBackend } from './backends/blocked.js';
+export { defaultBackend } from './backends/default.js';
 export { referenceBackend } from './backends/reference.js';
 export { type Block, type BlockContext, type LoadBlockOptions, loadBlock, type Workspace, workspace } from './block.js';
 export { applyChatTemplate, type ChatMessage, type ChatTemplateOptions } from './chat.js';

@@ -9,7 +9,7 @@ import {
   type UploadedLinear,
   type WorkOptions,
 } from '@halftone/tensor';
-import { blockedBackend } from './backends/blocked.js';
+import { defaultBackend } from './backends/default.js';
 import { type Block, type BlockContext, loadBlock, loadNorm, runLinear, workspace } from './block.js';
 import type { ModelConfig } from './config.js';
 import { defaultPositions, nextPosition, sequencePositions } from './internal/positions.js';
@@ -51,7 +51,7 @@ export interface ForwardOptions {
 }
 
 export interface ModelOptions extends LoadOptions, WorkOptions {
-  /** Default `blockedBackend()`, which the model then disposes of. */
+  /** Default `defaultBackend()`, which the model then disposes of. */
   readonly backend?: KernelBackend;
 }
 
@@ -123,12 +123,12 @@ export async function loadHead(source: ModelSource, backend: KernelBackend, opti
 /**
  * Loads all weights of a model, one at a time, and returns it ready to run.
  *
- * Memory: the backend's weights (4 bytes each for `blockedBackend`) and the embedding table in its stored type.
+ * Memory: the backend's weights (4 bytes each where it decodes them) and the embedding table in its stored type.
  * On failure or abort everything is released again.
  */
 export async function createModel(source: ModelSource, options: ModelOptions = {}): Promise<TransformerModel> {
   const { config, graph } = source;
-  const backend = options.backend ?? blockedBackend();
+  const backend = options.backend ?? defaultBackend();
   const disposeBackend = async () => {
     if (options.backend === undefined) await backend.dispose();
   };

@@ -12,7 +12,7 @@ import {
 } from '@halftone/compress';
 import { outputFile, outputFolder } from '@halftone/compress/node';
 import { HalftoneError } from '@halftone/tensor';
-import { blockedBackend, loadTokenizer, type ModelSource } from '@halftone/transformer';
+import { defaultBackend, loadTokenizer, type ModelSource } from '@halftone/transformer';
 import type { Command } from 'commander';
 import type { CommandContext } from '../context.js';
 import { chooseProtocol, type EvaluationResult, evaluate, readText } from '../evaluation.js';
@@ -128,7 +128,7 @@ async function readCalibration(source: ModelSource, options: QuantizeOptions): P
   }
   const tokens = loadTokenizer(source.tokenizer).encode(text, { addSpecialTokens: false });
   const length = Math.min(512, source.config.contextLength);
-  return { sequences: calibrationSequences(tokens, length, options.calibrationTokens), backend: blockedBackend() };
+  return { sequences: calibrationSequences(tokens, length, options.calibrationTokens), backend: defaultBackend() };
 }
 
 async function judge(

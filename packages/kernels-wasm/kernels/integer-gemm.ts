@@ -1,0 +1,163 @@
+import {
+  activationBytes,
+  activationFormat,
+  blockBytes,
+  headerBytes,
+  type Layout,
+  layoutName,
+  recordBytes,
+  type Storage,
+} from '../src/internal/layout.js';
+import { addGroup, start } from './block-sums.js';
+import { byteChain, byteDot, byteMasks, byteOperands, codeVectors, wordMasks, wordOperands } from './codes.js';
+import { layouts } from './layouts.js';
+import { addDot16, type Build, splat32, unroll } from './unroll.js';
+
+/** Rows of activations in the tile of the 16-bit kernels. */
+const ROWS = 4;
+
+/** Many rows of quantized activations. Sums lie in panels `[panel][row][8]`; `rows` is a multiple of 4. */
+export function integerGemmSource(build: Build): string {
+  const all = layouts(build);
+  const words = all.filter(({ storage }) => activationFormat(build, storage) !== 'bytes');
+  return [
+    ...new Set(words.map(({ storage }) => expandSource(storage))),
+    ...words.filter(({ storage }) => storage === 'byte').map((layout) => wordBlockSource(build, layout)),
+    ...all.map((layout) => gemmSource(build, layout)),
+  ].join('');
+}
+
+function gemmSource(build: Build, layout: Layout): string {
+  const { storage } = layout;
+  const format = activationFormat(build, storage);
+  const multiply =
+    format === 'bytes'
+      ? byteBlock(build, layout)
+      : `      ${storage}Expand(w + ${headerBytes(layout)}, scratch); ${blockName(layout)}(scratch, w, block, c, rows);`;
+  return `
+/** \`scratch\` holds ${16 * 32} bytes. */
+export function ${layoutName(layout)}Gemm(w: usize, records: usize, c: usize, rows: i32, panels: i32, blocks: i32, scratch: usize): void {
+  ${format === 'bytes' ? byteMasks(storage) : ''}
+  do {
+    let block = records, b = blocks;
+    do {
+${multiply}
+      w += ${blockBytes(layout)}; block += <usize>rows * ${recordBytes(format)};
+    } while (--b);
+    c += <usize>rows << 5;
+  } while (--panels);
+}
+`;
+}
+
+/** Expanded operands are multiplied in the same way whatever they were expanded from. */
+function blockName(layout: Layout): string {
+  return `${layoutName({ ...layout, storage: 'byte' })}Block`;
+}
+
+/** Operands of a block, `[pair][half]`, in the order of the activations. */
+function expandSource(storage: Storage): string {
+  const vectors = unroll(codeVectors(storage), (vector) => {
+    const stores = wordOperands(storage, vector).flatMap(({ expression, pair }) =>
+      [0, 1].map((h) => `v128.store(out, ${expression(`codes${h}`)}, ${32 * pair + 16 * h});`),
+    );
+    return `  codes0 = v128.load(codes, ${32 * vector}); codes1 = v128.load(codes, ${32 * vector + 16});\n  ${stores.join(' ')}`;
+  });
+  return `
+function ${storage}Expand(codes: usize, out: usize): void {
+  ${wordMasks(storage)}
+  let codes0: v128, codes1: v128;
+${vectors}
+}
+`;
+}
+
+/** A block of 8 features times all rows, four rows at a time, one group of columns after the other. */
+function wordBlockSource(build: Build, layout: Layout): string {
+  const { groups } = layout;
+  const stride = recordBytes('words');
+  const tail = (row: number) => row * stride + activationBytes('words');
+  const products = unroll(4, (pair) => {
+    const rows = unroll(
+      ROWS,
+      (i) =>
+        `        x = ${splat32('xp', stride * i + 4 * pair)}; ${addDot16(`s${i}0`, 'w0', 'x')} ${addDot16(`s${i}1`, 'w1', 'x')}`,
+    );
+    return `        w0 = v128.load(operand, ${32 * pair}); w1 = v128.load(operand, ${32 * pair + 16});\n${rows}`;
+  });
+  const group = (g: number) => `    {
+      let ${unroll(ROWS, (i) => `s${i}0 = ${start(layout, g, tail(i))}, s${i}1 = s${i}0`, ', ')};
+      let z = ${4 / groups};
+      do {
+${products}
+        operand += 128; xp += 16;
+      } while (--z);
+${unroll(ROWS, (i) => finishRow(build, layout, g, i, tail(i)))}
+    }`;
+  return `
+function ${blockName(layout)}(operands: usize, w: usize, a: usize, c: usize, rows: i32): void {
+  do {
+    let w0: v128, w1: v128, x: v128, sum: v128, operand = operands, xp = a;
+${unroll(groups, group)}
+    a += ${ROWS * stride}; c += ${ROWS * 32};
+  } while ((rows -= ${ROWS}) > 0);
+}
+`;
+}
+
+function finishRow(build: Build, layout: Layout, group: number, row: number, tail: number): string {
+  const halves = [0, 1].map((h) => {
+    const at = 32 * row + 16 * h;
+    const add = addGroup(build, layout, group, h, 'sum', `s${row}${h}`, 'x', tail);
+    return `sum = v128.load(c, ${at}); ${add} v128.store(c, sum, ${at});`;
+  });
+  return `      x = ${splat32('a', tail)}; ${halves.join(' ')}`;
+}
+
+/** The block at `w` with its codes in registers: 4 features at a time, then over the rows. */
+function byteBlock(build: Build, layout: Layout): string {
+  const { storage, groups } = layout;
+  const tail = activationBytes('bytes');
+  const chain = Math.min(byteChain(storage), 8 / groups);
+  const product = (i: number) => byteDot(`w${i}`, splat32('a', 4 * i));
+  const integers = (g: number) => {
+    const first = (8 / groups) * g;
+    const sums = Array.from({ length: 8 / groups / chain }, (_, i) => {
+      const words = tree(
+        'i16x8.add',
+        Array.from({ length: chain }, (_, j) => product(first + i * chain + j)),
+      );
+      return `i32x4.dot_i16x8_s(${words}, ones)`;
+    });
+    return tree('i32x4.add', [...sums, start(layout, g, tail)]);
+  };
+  return unroll(2, (h) => {
+    const load = unroll(codeVectors(storage), (v) => {
+      const operands = byteOperands(storage, v).map(({ expression, index }) => `w${index} = ${expression('codes')}`);
+      return `        codes = v128.load(w, ${headerBytes(layout) + 32 * v + 16 * h}); const ${operands.join(', ')};`;
+    });
+    const finish = unroll(
+      groups,
+      (g) => `          ${addGroup(build, layout, g, h, 'sum', integers(g), 'scale', tail)}`,
+    );
+    return `      {
+        let codes: v128;
+${load}
+        let a = block, cp = c, row = rows;
+        do {
+          const scale = ${splat32('a', tail)};
+          let sum = v128.load(cp, ${16 * h});
+${finish}
+          v128.store(cp, sum, ${16 * h});
+          a += ${recordBytes('bytes')}; cp += 32;
+        } while (--row);
+      }`;
+  });
+}
+
+/** A balanced sum. */
+function tree(add: string, terms: readonly string[]): string {
+  if (terms.length === 1) return terms[0];
+  const middle = Math.ceil(terms.length / 2);
+  return `${add}(${tree(add, terms.slice(0, middle))}, ${tree(add, terms.slice(middle))})`;
+}

@@ -1,0 +1,93 @@
+import {
+  activationBytes,
+  activationFormat,
+  blockBytes,
+  headerBytes,
+  type Layout,
+  layoutName,
+  recordBytes,
+} from '../src/internal/layout.js';
+import { addGroup, start } from './block-sums.js';
+import { byteChain, byteDot, byteMasks, byteOperands, codeVectors, wordMasks, wordOperands } from './codes.js';
+import { layouts } from './layouts.js';
+import { addDot16, type Build, splat32, unroll } from './unroll.js';
+
+/** One row of quantized activations. Lanes are output features, so no sum runs across a vector. */
+export function integerGemvSource(build: Build): string {
+  return layouts(build)
+    .map((layout) => gemvSource(build, layout))
+    .join('');
+}
+
+function gemvSource(build: Build, layout: Layout): string {
+  const { storage, groups } = layout;
+  const format = activationFormat(build, storage);
+  const bytes = format === 'bytes';
+  const tail = activationBytes(format);
+  const finish = [0, 1].flatMap((h) =>
+    Array.from(
+      { length: groups },
+      (_, g) => `      ${addGroup(build, layout, g, h, `acc${h}`, `s${h}${g}`, 'scale', tail)}`,
+    ),
+  );
+  return `
+export function ${layoutName(layout)}Gemv(w: usize, records: usize, y: usize, panels: i32, blocks: i32): void {
+  ${bytes ? byteMasks(storage) : wordMasks(storage)}
+  do {
+    let acc0 = v128.load(y), acc1 = v128.load(y, 16), a = records, b = blocks;
+    do {
+      let codes0: v128, codes1: v128, x: v128;
+${unroll(groups, (g) => `      let s0${g} = ${start(layout, g, tail)}, s1${g} = s0${g};`)}
+${bytes ? byteProducts(layout) : wordProducts(layout)}
+      const scale = ${splat32('a', tail)};
+${finish.join('\n')}
+      w += ${blockBytes(layout)}; a += ${recordBytes(format)};
+    } while (--b);
+    v128.store(y, acc0); v128.store(y, acc1, 16); y += 32;
+  } while (--panels);
+}
+`;
+}
+
+function loadCodes(layout: Layout, vector: number): string {
+  const at = headerBytes(layout) + 32 * vector;
+  return `codes0 = v128.load(w, ${at}); codes1 = v128.load(w, ${at + 16});`;
+}
+
+function wordProducts(layout: Layout): string {
+  const { storage, groups } = layout;
+  return unroll(codeVectors(storage), (vector) => {
+    const products = wordOperands(storage, vector).map(({ expression, pair }) => {
+      const g = groups === 1 ? 0 : pair >> 3;
+      return `      x = ${splat32('a', 4 * pair)}; ${[0, 1].map((h) => addDot16(`s${h}${g}`, expression(`codes${h}`), 'x')).join(' ')}`;
+    });
+    return `      ${loadCodes(layout, vector)}\n${products.join('\n')}`;
+  });
+}
+
+/** Sums in 16 bits for as long as they fit: `t` by chains of operands. */
+function byteProducts(layout: Layout): string {
+  const { storage, groups } = layout;
+  const chain = Math.min(byteChain(storage), 8 / groups);
+  const operands = Array.from({ length: codeVectors(storage) }, (_, vector) =>
+    byteOperands(storage, vector).map((operand) => ({ ...operand, vector })),
+  ).flat();
+  const seen = new Map<number, number>();
+  let loaded = -1;
+  const statements = operands.map(({ expression, index, vector }) => {
+    const at = Math.floor(index / chain);
+    const count = (seen.get(at) ?? 0) + 1;
+    seen.set(at, count);
+    const g = groups === 1 ? 0 : index >> 2;
+    const sums = [0, 1].map((h) => {
+      const product = byteDot(expression(`codes${h}`), 'x');
+      const sum = count === 1 ? product : `i16x8.add(t${h}${at}, ${product})`;
+      if (count < chain) return `${count === 1 ? 'let ' : ''}t${h}${at} = ${sum};`;
+      return addDot16(`s${h}${g}`, sum, 'ones');
+    });
+    const load = vector === loaded ? '' : `      ${loadCodes(layout, vector)}\n`;
+    loaded = vector;
+    return `${load}      x = ${splat32('a', 4 * index)}; ${sums.join(' ')}`;
+  });
+  return statements.join('\n');
+}

@@ -1,0 +1,2 @@
+export type { WasmBuild } from './internal/layout.js';
+export { WASM_BACKEND_DEFAULTS, type WasmBackend, type WasmBackendOptions, wasmBackend } from './wasm-backend.js';

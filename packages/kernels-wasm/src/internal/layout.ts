@@ -1,0 +1,74 @@
+/** Sizes that the generated kernels and their callers agree on. `kernels/` imports them to write the kernels. */
+
+/** `relaxed` uses fused multiply-add and 8-bit dot products, which not every engine accepts. */
+export type WasmBuild = 'simd' | 'relaxed';
+
+/** Output features in a weight panel: two vectors of four. */
+export const PANEL = 8;
+/** Columns of a quantized block, and of a run of activations with one scale. */
+export const BLOCK = 32;
+/** Columns multiplied before sums go back to memory: a float weight panel of this depth takes 8 kB. */
+export const DEPTH = 256;
+
+/** Rows of `x` in the float tile. Six rows use all sixteen vector registers and need multiply-add to pay off. */
+export function tileRows(build: WasmBuild): number {
+  return build === 'relaxed' ? 6 : 4;
+}
+
+/** How codes are stored: two in a byte, 0 to 15; one in a byte, 0 to 63, which 8-bit dot products take; one in a byte, signed. */
+export type Storage = 'nibble' | 'sixBit' | 'byte';
+
+/** A kind of quantized weight that has kernels of its own. */
+export interface Layout {
+  readonly storage: Storage;
+  /** Scales for a row in a block of 32 columns. */
+  readonly groups: 1 | 2;
+  readonly offsets: boolean;
+}
+
+export type LayoutName = `${Storage}${1 | 2}${'' | 'Offset'}`;
+
+/** `nibble1`, `byte2Offset`, ... */
+export function layoutName({ storage, groups, offsets }: Layout): LayoutName {
+  return `${storage}${groups}${offsets ? 'Offset' : ''}`;
+}
+
+/** Bytes of a block of 8 rows and 32 columns before its codes: scales, then offsets. */
+export function headerBytes({ groups, offsets }: Layout): number {
+  return groups * PANEL * 4 * (offsets ? 2 : 1);
+}
+
+export function codeBytes(storage: Storage): number {
+  return storage === 'nibble' ? (PANEL * BLOCK) / 2 : PANEL * BLOCK;
+}
+
+export function blockBytes(layout: Layout): number {
+  return headerBytes(layout) + codeBytes(layout.storage);
+}
+
+/** How activations are stored: one in a byte, or one in a 16-bit word, scaled for the masks of nibbles or not. */
+export type ActivationFormat = 'bytes' | 'nibbleWords' | 'words';
+
+export function activationFormat(build: WasmBuild, storage: Storage): ActivationFormat {
+  if (build === 'relaxed' && storage !== 'byte') return 'bytes';
+  return storage === 'nibble' ? 'nibbleWords' : 'words';
+}
+
+export function activationBytes(format: ActivationFormat): number {
+  return format === 'bytes' ? BLOCK : 2 * BLOCK;
+}
+
+/**
+ * What follows the codes in a record of 32 quantized activations:
+ * the scale, then for the whole record and for each half `-center * sum` (i32), then the same three as `scale * sum` (f32).
+ */
+export const RECORD_TAIL = 32;
+
+export function recordBytes(format: ActivationFormat): number {
+  return activationBytes(format) + RECORD_TAIL;
+}
+
+/** The first part of the names of the kernels for a layout. With 16-bit words, six-bit codes are bytes like others. */
+export function kernelName(build: WasmBuild, layout: Layout): LayoutName {
+  return layoutName(build === 'simd' && layout.storage === 'sixBit' ? { ...layout, storage: 'byte' } : layout);
+}

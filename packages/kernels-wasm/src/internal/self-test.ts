@@ -1,0 +1,62 @@
+import type { QuantizedTensor } from '@halftone/tensor';
+import { affineWeight } from './affine-panels.js';
+import type { Arena } from './arena.js';
+import type { HeldWeight } from './held-weight.js';
+import type { WasmBuild } from './layout.js';
+import { floatProduct, integerProduct } from './products.js';
+
+const OUT = 8;
+const IN = 64;
+const ROWS = 7;
+
+/**
+ * Whether the engine's instructions compute what they should: small products whose every step is exact in float32, with the
+ * largest codes and activations. Some engines validate relaxed dot products and compute them wrong.
+ */
+export function passesSelfTest(build: WasmBuild, arena: Arena): boolean {
+  // Each run of 32 holds a 127, so that rounding to 8 bits has a scale of 1.
+  const x = Float32Array.from({ length: ROWS * IN }, (_, i) => (i % 32 === 0 ? 127 : ((i * 89) % 255) - 127));
+  return [4, 6, 8].every((bits) => {
+    const codes = Int8Array.from({ length: OUT * IN }, (_, i) => ((i * 37 + (i >> 5)) % 2 ** bits) - 2 ** (bits - 1));
+    const weight = upload(arena, codes, bits);
+    if (weight === undefined) return false;
+    return [integerProduct, floatProduct].every((product) =>
+      [1, ROWS].every((rows) => {
+        const out = new Float32Array(rows * OUT);
+        product(build, weight, x, rows, out);
+        return out.every((value, i) => value === exact(codes, x, i % OUT, Math.floor(i / OUT)));
+      }),
+    );
+  });
+}
+
+function upload(arena: Arena, codes: Int8Array, bits: number): HeldWeight | undefined {
+  const shape = [OUT, IN];
+  const q: QuantizedTensor = {
+    kind: 'quantized',
+    shape,
+    scheme: {
+      name: 'affine',
+      version: 1,
+      grid: { type: 'affine', bits, signed: true, symmetric: true },
+      granularity: { type: 'tensor' },
+    },
+    parts: { codes: { data: codes, shape, stride: [IN, 1], offset: 0 } },
+  };
+  const affine = affineWeight(q);
+  if (affine === undefined) return undefined;
+  const { byteLength, layout, center, pack } = affine;
+  const at = arena.allocate(byteLength + OUT * 4);
+  if (at === undefined) return undefined;
+  const bias = at + byteLength;
+  pack(arena.bytes, arena.floats, at);
+  arena.floats.fill(0, bias / 4, bias / 4 + OUT);
+  const size = { outFeatures: OUT, inFeatures: IN, byteLength };
+  return { ...size, arena, panels: 1, depth: IN, weight: at, bias, quantized: { layout, center } };
+}
+
+function exact(codes: Int8Array, x: Float32Array, feature: number, row: number): number {
+  let sum = 0;
+  for (let i = 0; i < IN; i++) sum += codes[feature * IN + i] * x[row * IN + i];
+  return sum;
+}

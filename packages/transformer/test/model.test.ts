@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import {
   blockedBackend,
   createModel,
+  defaultBackend,
   kvShape,
   loadBlock,
   loadEmbedding,
@@ -14,19 +15,13 @@ import {
 } from '../src/index.js';
 import { plainLogits } from './plain-forward.js';
 import { memoryCheckpoint, noise, randomWeights, TINY, tinySource } from './tiny-models.js';
+import { worstDifference } from './worst-difference.js';
 
 const names = Object.keys(TINY) as (keyof typeof TINY)[];
 
 function randomTokens(count: number, vocabSize: number, start = 5): number[] {
   const next = noise(start);
   return Array.from({ length: count }, () => Math.floor(((next() + 1) / 2) * vocabSize));
-}
-
-function worstDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  expect(a.length).toBe(b.length);
-  let worst = 0;
-  for (let i = 0; i < a.length; i++) worst = Math.max(worst, Math.abs(a[i] - b[i]));
-  return worst;
 }
 
 async function failure(work: () => unknown): Promise<string> {
@@ -44,7 +39,7 @@ describe.each(names)('%s', (name) => {
   const { vocabSize } = source.config;
   const tokens = randomTokens(43, vocabSize);
 
-  it.each([referenceBackend, blockedBackend])(
+  it.each([referenceBackend, blockedBackend, defaultBackend])(
     'agrees with the plain implementation on the backend of %s',
     async (backend) => {
       const model = await createModel(source, { backend: backend() });
@@ -87,10 +82,10 @@ describe.each(names)('%s', (name) => {
   });
 
   it('runs block by block to the same logits', async () => {
-    const model = await createModel(source);
+    const backend = defaultBackend();
+    const model = await createModel(source, { backend });
     const whole = (await model.forward(tokens)).data;
     await model.dispose();
-    const backend = blockedBackend();
     const positions = Int32Array.from(tokens.keys());
     const hidden = (await loadEmbedding(source)).embed(tokens);
     for (let index = 0; index < source.config.layers; index++) {

@@ -9,6 +9,7 @@ import { createModel, generate, type ModelSource } from '../src/index.js';
 import { openModel } from '../src/node.js';
 import { writeFloatGguf } from './gguf-file.js';
 import { hasShared, needsShared, shared } from './shared-models.js';
+import { worstDifference } from './worst-difference.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -52,7 +53,8 @@ describe.skipIf(!hasShared)(`openModel${needsShared}`, () => {
     expect(fromGguf.checkpoint.format).toBe('gguf');
     expect(fromGguf.weightsTransposed).toBe(false);
     expect(fromGguf.tokenizer).toBeDefined();
-    expect(await logits(fromGguf)).toEqual(await logits(source));
+    // GGUF stores the epsilon of norms in float32, so that a normalised value may differ in its last bit.
+    expect(worstDifference(await logits(fromGguf), await logits(source))).toBeLessThan(1e-5);
   });
 
   it('opens a llama2.c file with or without a tokenizer beside it', async () => {

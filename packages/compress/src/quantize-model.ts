@@ -69,9 +69,15 @@ export async function quantizeModel(source: ModelSource, options: QuantizeModelO
     await output.commit();
     return summarize(plan, recipe, layers, finished.length, (performance.now() - start) / 1000);
   } catch (error) {
-    if (isHalftoneError(error) && error.code === 'ABORTED') await output.suspend();
-    else await output.discard();
-    throw error;
+    if (!isHalftoneError(error) || error.code !== 'ABORTED') {
+      await output.discard();
+      throw error;
+    }
+    await output.suspend();
+    throw new HalftoneError('ABORTED', 'the work was cancelled; start the same job again and it goes on where it was', {
+      where: 'compress',
+      cause: error,
+    });
   }
 }
 

@@ -46,15 +46,16 @@ function barReporter(stream: NodeJS.WriteStream): ProgressReporter {
 }
 
 function lineReporter(stream: NodeJS.WritableStream): ProgressReporter {
-  let stage = '';
+  // Calibration and quantization take turns, block by block: each is named once.
+  const seen = new Set<string>();
   return {
-    report(progress) {
-      if (progress.stage === stage) return;
-      stage = progress.stage;
-      stream.write(`${stage} (${progress.total})\n`);
+    report({ stage, total }) {
+      if (seen.has(stage)) return;
+      seen.add(stage);
+      stream.write(`${stage} (${total})\n`);
     },
     stop() {
-      stage = '';
+      seen.clear();
     },
   };
 }

@@ -2,31 +2,12 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ggufListing, oracleAvailable } from '@halftone/llama-cpp-oracle';
-import type { StorageType, TensorEntry } from '@halftone/tensor';
+import type { TensorEntry } from '@halftone/tensor';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type GgufMetadataEntry, gguf, ggufLayout } from '../src/index.js';
 import { expectFailure, ggufFile, memory } from './support/files.js';
+import { GGUF_TYPES } from './support/gguf-types.js';
 
-const TYPES: [StorageType, number][] = [
-  ['f32', 1],
-  ['f16', 1],
-  ['bf16', 1],
-  ['f64', 1],
-  ['i8', 1],
-  ['i16', 1],
-  ['i32', 1],
-  ['i64', 1],
-  ['Q4_0', 32],
-  ['Q4_1', 32],
-  ['Q5_0', 32],
-  ['Q5_1', 32],
-  ['Q8_0', 32],
-  ['Q2_K', 256],
-  ['Q3_K', 256],
-  ['Q4_K', 256],
-  ['Q5_K', 256],
-  ['Q6_K', 256],
-];
 const ENTRIES: GgufMetadataEntry[] = [
   { key: 'general.architecture', type: 'string', value: 'llama' },
   { key: 'u8', type: 'u8', value: 200 },
@@ -61,7 +42,7 @@ describe.skipIf(!oracleAvailable())(
     }
 
     it.each([undefined, 64, 8])('have the same keys, tensors and offsets, alignment %s', async (alignment) => {
-      const list = TYPES.map(
+      const list = GGUF_TYPES.map(
         ([dtype, block], i): TensorEntry => ({ name: `blk.${i}`, dtype, shape: [2, 3, block * (1 + (i % 2))] }),
       );
       const read = await listing(await ggufFile(list, ENTRIES, alignment));

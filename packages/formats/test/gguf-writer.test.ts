@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { DType, MetadataValue, StorageType, TensorEntry } from '@halftone/tensor';
+import type { DType, MetadataValue, TensorEntry } from '@halftone/tensor';
 import { gguf as peer } from '@huggingface/gguf';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -21,27 +21,7 @@ import {
 } from '../src/index.js';
 import { openCheckpointPath } from '../src/node.js';
 import { entryBytes, expectFailure, ggufFile, memory, safetensorsFile } from './support/files.js';
-
-const TYPES: [StorageType, number][] = [
-  ['f32', 1],
-  ['f16', 1],
-  ['bf16', 1],
-  ['f64', 1],
-  ['i8', 1],
-  ['i16', 1],
-  ['i32', 1],
-  ['i64', 1],
-  ['Q4_0', 32],
-  ['Q4_1', 32],
-  ['Q5_0', 32],
-  ['Q5_1', 32],
-  ['Q8_0', 32],
-  ['Q2_K', 256],
-  ['Q3_K', 256],
-  ['Q4_K', 256],
-  ['Q5_K', 256],
-  ['Q6_K', 256],
-];
+import { GGUF_TYPES } from './support/gguf-types.js';
 
 const text = fc.string({ unit: 'grapheme', maxLength: 20 }).filter((value) => !/\p{Surrogate}/u.test(value));
 const scalars: Record<GgufScalarType, fc.Arbitrary<string | number | bigint | boolean>> = {
@@ -82,7 +62,7 @@ const tensors = fc.uniqueArray(
   fc
     .record({
       name: text.filter((name) => new TextEncoder().encode(name).length <= 63),
-      type: fc.constantFrom(...TYPES),
+      type: fc.constantFrom(...GGUF_TYPES),
       outer: fc.array(fc.integer({ min: 1, max: 3 }), { maxLength: 3 }),
       blocks: fc.integer({ min: 1, max: 3 }),
     })
@@ -267,7 +247,9 @@ describe('GGUF files of ours in @huggingface/gguf', () => {
       { key: 'tokens', type: 'string[]', value: ['a', 'ß', '', '日本'] },
       { key: 'scores', type: 'f32[]', value: [0, -1.5] },
     ];
-    const list = TYPES.map(([dtype, block], i): TensorEntry => ({ name: `t${i}`, dtype, shape: [2, 3, block * 2] }));
+    const list = GGUF_TYPES.map(
+      ([dtype, block], i): TensorEntry => ({ name: `t${i}`, dtype, shape: [2, 3, block * 2] }),
+    );
     const file = await ggufFile(list, entries);
     const folder = await mkdtemp(join(tmpdir(), 'halftone-gguf-'));
     try {

@@ -1,5 +1,5 @@
 import { checkpointBytes } from '@halftone/eval';
-import { isHalftoneError } from '@halftone/tensor';
+import { type Checkpoint, isHalftoneError } from '@halftone/tensor';
 import type { ModelSource } from '@halftone/transformer';
 import type { Command } from 'commander';
 import type { CommandContext } from '../context.js';
@@ -36,72 +36,78 @@ async function inspectAction(model: string, options: InspectOptions, context: Co
     const account = checkpointBytes(checkpoint);
     const description = source && describeModel(source);
     if (context.json) {
+      const { fileBytes: bytes, elements, bitsPerWeight, byType } = account;
       context.printJson({
         model,
         format: checkpoint.format,
-        bytes: account.fileBytes,
-        elements: account.elements,
-        bitsPerWeight: account.bitsPerWeight,
-        byType: account.byType,
+        bytes,
+        elements,
+        bitsPerWeight,
+        byType,
         ...(description ? { description } : { problem }),
         metadata: Object.fromEntries(shortMetadata(checkpoint.metadata)),
         tensors: account.tensors.map((tensor) => ({ ...tensor, shape: checkpoint.tensors.get(tensor.name)?.shape })),
       });
       return;
     }
-    const facts: [string, string][] = [
-      ['model', model],
-      ['format', checkpoint.format],
-      ['size', `${formatBytes(account.fileBytes)} in files, ${formatBytes(account.bytes)} of weights`],
-      [
-        'weights',
-        `${formatCount(account.elements)} in ${formatCount(account.tensors.length)} tensors, ${account.bitsPerWeight.toFixed(3)} bits each`,
-      ],
-      ...Object.entries(description ?? { 'not runnable': problem as string }).map(
-        ([name, value]) => [name, String(value)] as [string, string],
-      ),
-    ];
-    context.print(renderFacts(facts));
-    const types = Object.entries(account.byType).sort(([, a], [, b]) => b.bytes - a.bytes);
-    context.print(
-      `\n${renderTable(
-        [
-          { title: 'type' },
-          { title: 'tensors', align: 'right' },
-          { title: 'weights', align: 'right' },
-          { title: 'bytes', align: 'right' },
-          { title: 'bits each', align: 'right' },
-        ],
-        types.map(([type, { tensors, elements, bytes }]) => [
-          type,
-          tensors,
-          formatCount(elements),
-          formatBytes(bytes),
-          ((8 * bytes) / elements).toFixed(3),
-        ]),
-      )}`,
-    );
-    if (options.tensors) {
-      context.print(
-        `\n${renderTable(
-          [
-            { title: 'tensor' },
-            { title: 'type' },
-            { title: 'shape', align: 'right' },
-            { title: 'bytes', align: 'right' },
-          ],
-          account.tensors.map(({ name, dtype, bytes }) => [
-            name,
-            dtype,
-            checkpoint.tensors.get(name)?.shape.join(' x ') || 'scalar',
-            formatCount(bytes),
-          ]),
-        )}`,
-      );
-    }
+    context.print(renderSummary(model, checkpoint, account, description ?? { 'not runnable': problem as string }));
+    context.print(`\n${renderTypes(account)}`);
+    if (options.tensors) context.print(`\n${renderTensors(checkpoint, account)}`);
   } finally {
     await (source ?? checkpoint).close();
   }
+}
+
+type Account = ReturnType<typeof checkpointBytes>;
+
+function renderSummary(
+  model: string,
+  checkpoint: Checkpoint,
+  { fileBytes, bytes, elements, tensors, bitsPerWeight }: Account,
+  description: Record<string, string | number>,
+): string {
+  return renderFacts([
+    ['model', model],
+    ['format', checkpoint.format],
+    ['size', `${formatBytes(fileBytes)} in files, ${formatBytes(bytes)} of weights`],
+    [
+      'weights',
+      `${formatCount(elements)} in ${formatCount(tensors.length)} tensors, ${bitsPerWeight.toFixed(3)} bits each`,
+    ],
+    ...Object.entries(description),
+  ]);
+}
+
+function renderTypes({ byType }: Account): string {
+  const types = Object.entries(byType).sort(([, a], [, b]) => b.bytes - a.bytes);
+  return renderTable(
+    [
+      { title: 'type' },
+      { title: 'tensors', align: 'right' },
+      { title: 'weights', align: 'right' },
+      { title: 'bytes', align: 'right' },
+      { title: 'bits each', align: 'right' },
+    ],
+    types.map(([type, { tensors, elements, bytes }]) => [
+      type,
+      tensors,
+      formatCount(elements),
+      formatBytes(bytes),
+      ((8 * bytes) / elements).toFixed(3),
+    ]),
+  );
+}
+
+function renderTensors(checkpoint: Checkpoint, { tensors }: Account): string {
+  return renderTable(
+    [{ title: 'tensor' }, { title: 'type' }, { title: 'shape', align: 'right' }, { title: 'bytes', align: 'right' }],
+    tensors.map(({ name, dtype, bytes }) => [
+      name,
+      dtype,
+      checkpoint.tensors.get(name)?.shape.join(' x ') || 'scalar',
+      formatCount(bytes),
+    ]),
+  );
 }
 
 /** Opens a model, or at least its tensors when it is not a model that can be run. */

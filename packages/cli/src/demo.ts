@@ -11,17 +11,18 @@ import {
   createModel,
   defaultBackend,
   generateText,
-  loadTokenizer,
   type ModelSource,
-  type TokenizerFiles,
+  type Tokenizer,
+  type TransformerModel,
 } from '@halftone/transformer';
 import { openModel } from '@halftone/transformer/node';
 import { heldoutTextUrl, modelUrl } from '@halftone/wren-5m';
-import { writeModel } from './commands/quantize.js';
 import { type CommandContext, createContext } from './context.js';
 import { chooseProtocol, type EvaluationResult, evaluate, readText } from './evaluation.js';
+import { requireTokenizer } from './model-argument.js';
 import { formatBytes, formatCount, formatSeconds, formatSmall } from './terminal/format.js';
 import { renderTable } from './terminal/table.js';
+import { writeModel } from './write-model.js';
 
 const RECIPES = ['Q8_0', 'Q4_K_M'];
 const PROMPTS = ['The captain looked out over the water and', 'It was late in the evening when'];
@@ -109,24 +110,27 @@ function renderComparison(results: readonly EvaluationResult[]): string {
 
 async function writeSamples(): Promise<void> {
   const backend = defaultBackend();
-  const writers = [
+  const named = [
     { name: 'original', source: original },
     ...files.map(({ recipe, source }) => ({ name: recipe.name, source })),
   ];
+  const writers: { name: string; model: TransformerModel; tokenizer: Tokenizer }[] = [];
+  for (const { name, source } of named) {
+    writers.push({ name, model: await createModel(source, { backend }), tokenizer: requireTokenizer(source, name) });
+  }
   const width = Math.max(...writers.map(({ name }) => name.length));
   for (const prompt of PROMPTS) {
     context.print(`"${prompt} ..."`);
-    for (const { name, source } of writers) {
-      const model = await createModel(source, { backend });
-      const { text } = await generateText(model, loadTokenizer(source.tokenizer as TokenizerFiles), prompt, {
+    for (const { name, model, tokenizer } of writers) {
+      const { text } = await generateText(model, tokenizer, prompt, {
         maxTokens: GENERATED_TOKENS,
         sampling: { temperature: 0.7, minP: 0.05 },
         seed: 7,
       });
       context.print(`  ${name.padEnd(width)}  ${text.replace(/\s+/g, ' ').trim()}`);
-      await model.dispose();
     }
     context.print('');
   }
+  for (const { model } of writers) await model.dispose();
   await backend.dispose();
 }

@@ -10,14 +10,9 @@ import {
   transformerLogits,
 } from '@halftone/eval';
 import { HalftoneError } from '@halftone/tensor';
-import {
-  createModel,
-  defaultBackend,
-  loadTokenizer,
-  type ModelSource,
-  type TokenizerFiles,
-} from '@halftone/transformer';
+import { createModel, defaultBackend, type ModelSource, type Tokenizer } from '@halftone/transformer';
 import type { CommandContext } from './context.js';
+import { requireTokenizer } from './model-argument.js';
 
 /** The figures of one model in an evaluation, in the words of the `--json` output. */
 export interface EvaluationResult {
@@ -52,14 +47,15 @@ export interface EvaluationRequest {
 export async function evaluate(request: EvaluationRequest, context: CommandContext): Promise<EvaluationResult[]> {
   const { candidates, baseline, protocol } = request;
   const sources = [...(baseline ? [baseline] : []), ...candidates];
-  const tokens = await sharedTokens(sources, request.text);
+  const tokenizers = sources.map(({ name, source }) => requireTokenizer(source, name));
+  const tokens = sharedTokens(sources, tokenizers, request.text);
   const backend = defaultBackend();
   try {
     const models = [];
-    for (const { source } of sources) {
+    for (const [index, { source }] of sources.entries()) {
       // Decoded weights and float activations: the figures show what the weights lost, not what a fast kernel rounds.
       const model = await createModel(source, { backend, precision: 'f32', signal: context.signal });
-      models.push(transformerLogits(model, { addsBos: addsBos(source) }));
+      models.push(transformerLogits(model, { addsBos: addsBos(source, tokenizers[index]) }));
     }
     const options = {
       maxWindows: request.maxWindows,
@@ -81,33 +77,27 @@ export async function evaluate(request: EvaluationRequest, context: CommandConte
 }
 
 /** Perplexities and divergences only compare when all models read the same tokens. */
-async function sharedTokens(
-  sources: readonly { readonly name: string; readonly source: ModelSource }[],
+function sharedTokens(
+  sources: readonly { readonly name: string }[],
+  tokenizers: readonly Tokenizer[],
   text: string,
-): Promise<Int32Array> {
-  let first: { name: string; tokens: Int32Array } | undefined;
-  for (const { name, source } of sources) {
-    if (!source.tokenizer) {
-      throw new HalftoneError('FORMAT', `${name} has no tokenizer; put its tokenizer.json beside the weights`, {
-        where: 'eval',
-      });
-    }
-    const tokens = loadTokenizer(source.tokenizer).encode(text, { addSpecialTokens: false });
-    if (first && !sameTokens(first.tokens, tokens)) {
+): Int32Array {
+  const [first, ...others] = tokenizers.map((tokenizer) => tokenizer.encode(text, { addSpecialTokens: false }));
+  for (const [index, tokens] of others.entries()) {
+    if (!sameTokens(first, tokens)) {
       throw new HalftoneError(
         'UNSUPPORTED',
-        `${name} and ${first.name} split the text into different tokens; only models with one tokenizer can be compared`,
+        `${sources[index + 1].name} and ${sources[0].name} split the text into different tokens; only models with one tokenizer can be compared`,
         { where: 'eval' },
       );
     }
-    first ??= { name, tokens };
   }
-  return (first as { tokens: Int32Array }).tokens;
+  return first;
 }
 
 /** Whether the model's tokenizer puts BOS before a text. */
-function addsBos(source: ModelSource): boolean {
-  const [first] = loadTokenizer(source.tokenizer as TokenizerFiles).encode('a');
+function addsBos(source: ModelSource, tokenizer: Tokenizer): boolean {
+  const [first] = tokenizer.encode('a');
   return first !== undefined && source.config.bosTokens.includes(first);
 }
 

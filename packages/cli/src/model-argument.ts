@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { gguf, httpSource, openCheckpoint, safetensors } from '@halftone/formats';
 import { openCheckpointPath } from '@halftone/formats/node';
 import { type Checkpoint, HalftoneError, type ReadOptions } from '@halftone/tensor';
-import { type ModelSource, openModelUrl } from '@halftone/transformer';
+import { loadTokenizer, type ModelSource, openModelUrl, type Tokenizer } from '@halftone/transformer';
 import { openModel } from '@halftone/transformer/node';
 import { modelUrl } from '@halftone/wren-5m';
 
@@ -46,4 +46,14 @@ export function modelName(argument: string): string {
       .filter((part) => part !== '')
       .at(-1) ?? argument;
   return last.replace(/\.(gguf|safetensors|bin)$/, '');
+}
+
+/** The tokenizer of an opened model. Throws `FORMAT` when it has none; `name` is what the user called the model. */
+export function requireTokenizer(source: ModelSource, name: string): Tokenizer {
+  if (!source.tokenizer) {
+    throw new HalftoneError('FORMAT', `${name} has no tokenizer; put its tokenizer.json beside the weights`, {
+      where: 'model',
+    });
+  }
+  return loadTokenizer(source.tokenizer);
 }

@@ -5,7 +5,7 @@ import { openModelArgument } from '../model-argument.js';
 import { addCommonOptions } from '../options.js';
 import { formatBytes, formatSeconds } from '../terminal/format.js';
 import { renderFacts } from '../terminal/table.js';
-import { writeModel } from './quantize.js';
+import { writeModel } from '../write-model.js';
 
 interface ConvertOptions {
   readonly out: string;

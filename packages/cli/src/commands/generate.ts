@@ -5,13 +5,12 @@ import {
   createModel,
   type GeneratedToken,
   generate,
-  loadTokenizer,
   type ModelSource,
   type Tokenizer,
 } from '@halftone/transformer';
 import { type Command, Option } from 'commander';
 import type { CommandContext } from '../context.js';
-import { openModelArgument } from '../model-argument.js';
+import { openModelArgument, requireTokenizer } from '../model-argument.js';
 import { addCommonOptions, integer, nonNegative, positiveInteger, probability } from '../options.js';
 
 interface GenerateCommandOptions {
@@ -63,12 +62,7 @@ async function generateAction(
 ): Promise<void> {
   const source = await openModelArgument(argument, { signal: context.signal });
   try {
-    if (!source.tokenizer) {
-      throw new HalftoneError('FORMAT', `${argument} has no tokenizer; put its tokenizer.json beside the weights`, {
-        where: 'generate',
-      });
-    }
-    const tokenizer = loadTokenizer(source.tokenizer);
+    const tokenizer = requireTokenizer(source, argument);
     const prompt = encodePrompt(source, tokenizer, options);
     const model = await createModel(source, { signal: context.signal, onProgress: context.progress.report });
     context.progress.stop();

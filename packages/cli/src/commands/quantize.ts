@@ -1,25 +1,19 @@
-import { resolve } from 'node:path';
 import {
   type Calibration,
   calibrationSequences,
-  ggufOutput,
-  type OutputFormat,
   parseRecipe,
   type QuantizeReport,
-  quantizeModel,
   RECIPE_NAMES,
-  safetensorsOutput,
 } from '@halftone/compress';
-import { outputFile, outputFolder } from '@halftone/compress/node';
-import { HalftoneError } from '@halftone/tensor';
-import { defaultBackend, loadTokenizer, type ModelSource } from '@halftone/transformer';
+import { defaultBackend, type ModelSource } from '@halftone/transformer';
 import type { Command } from 'commander';
 import type { CommandContext } from '../context.js';
 import { chooseProtocol, type EvaluationResult, evaluate, readText } from '../evaluation.js';
-import { modelName, openModelArgument } from '../model-argument.js';
+import { openModelArgument, requireTokenizer } from '../model-argument.js';
 import { addCommonOptions, positiveInteger } from '../options.js';
 import { formatBytes, formatCount, formatSeconds, formatSmall } from '../terminal/format.js';
 import { renderFacts, renderTable } from '../terminal/table.js';
+import { writeModel } from '../write-model.js';
 
 interface QuantizeOptions {
   readonly recipe: string;
@@ -66,7 +60,7 @@ async function quantizeAction(model: string, options: QuantizeOptions, context: 
   const heldout = options.text === undefined ? undefined : await readText(options.text);
   const source = await openModelArgument(model, { signal: context.signal });
   try {
-    const calibration = await readCalibration(source, options);
+    const calibration = await readCalibration(source, model, options);
     const report = await writeModel(source, model, { recipe, out: options.out, calibration }, context);
     context.progress.stop();
     const evaluation = heldout === undefined ? undefined : await judge(source, model, options, heldout, context);
@@ -85,48 +79,14 @@ async function quantizeAction(model: string, options: QuantizeOptions, context: 
   }
 }
 
-interface WriteRequest {
-  readonly recipe: Parameters<typeof quantizeModel>[1]['recipe'];
-  readonly out: string;
-  readonly calibration?: Calibration;
-}
-
-/** Writes a `.gguf` file, or a folder in the Hugging Face layout, as the ending of `out` says. */
-export async function writeModel(
+async function readCalibration(
   source: ModelSource,
   model: string,
-  { recipe, out, calibration }: WriteRequest,
-  context: CommandContext,
-): Promise<QuantizeReport> {
-  const format: OutputFormat = out.endsWith('.gguf') ? ggufOutput : safetensorsOutput;
-  try {
-    return await quantizeModel(source, {
-      recipe,
-      format,
-      output: format === ggufOutput ? outputFile(resolve(out)) : outputFolder(resolve(out)),
-      calibration,
-      name: modelName(model),
-      signal: context.signal,
-      onProgress: context.progress.report,
-    });
-  } finally {
-    await calibration?.backend.dispose();
-  }
-}
-
-async function readCalibration(source: ModelSource, options: QuantizeOptions): Promise<Calibration | undefined> {
+  options: QuantizeOptions,
+): Promise<Calibration | undefined> {
   if (options.calibration === undefined) return undefined;
   const text = await readText(options.calibration);
-  if (!source.tokenizer) {
-    throw new HalftoneError(
-      'FORMAT',
-      'the model has no tokenizer, so a calibration text cannot be read; add tokenizer.json',
-      {
-        where: 'quantize',
-      },
-    );
-  }
-  const tokens = loadTokenizer(source.tokenizer).encode(text, { addSpecialTokens: false });
+  const tokens = requireTokenizer(source, model).encode(text, { addSpecialTokens: false });
   const length = Math.min(512, source.config.contextLength);
   return { sequences: calibrationSequences(tokens, length, options.calibrationTokens), backend: defaultBackend() };
 }

@@ -14,6 +14,8 @@ import { BLOCK, PANEL, type WasmBuild } from './internal/layout.js';
 import { checkProduct, checkWeight } from './internal/linear-checks.js';
 import { PRODUCTS } from './internal/modules/products.js';
 import { floatProduct, integerProduct } from './internal/products.js';
+import { isStoredType } from './internal/stored-types.js';
+import { packedUpload } from './packed-upload.js';
 import { machine, WASM_RUNTIME_DEFAULTS, type WasmRuntimeOptions } from './runtime.js';
 
 const WHERE = 'wasmBackend';
@@ -78,6 +80,14 @@ export function wasmBackend(options: WasmBackendOptions = {}): WasmBackend {
       const { depth, quantized } = packed;
       const kernels = runtime.kernels(home, PRODUCTS);
       held.set(uploaded, { ...uploaded, arena: home, kernels, panels, depth, weight: at, bias: biasAt, quantized });
+      return uploaded;
+    },
+    supportsPacked: isStoredType,
+    async uploadPacked(source, bias, options) {
+      const weight = await packedUpload(runtime, source, bias, options);
+      const { outFeatures, inFeatures, byteLength } = weight;
+      const uploaded: UploadedLinear = { outFeatures, inFeatures, byteLength };
+      held.set(uploaded, weight);
       return uploaded;
     },
     linear(uploaded, x, rows, out) {

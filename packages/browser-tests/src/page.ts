@@ -1,0 +1,102 @@
+/** The program of index.html. Where it stands is in `data-state` of the result: idle, loading, running, done, failed. */
+import { openModelUrl } from '@halftone/transformer';
+import { type Continuation, type ContinueEvent, continuePrompt } from './continue-prompt.js';
+import type { WorkerAnswer, WorkerRequest } from './worker-messages.js';
+
+type Place = 'page' | 'worker';
+type Report = (event: ContinueEvent) => void | Promise<void>;
+
+const form = element('form', HTMLFormElement);
+const prompt = element('prompt', HTMLTextAreaElement);
+const place = element('place', HTMLSelectElement);
+const maxTokens = element('max-tokens', HTMLInputElement);
+const button = element('generate', HTMLButtonElement);
+const result = element('result', HTMLElement);
+
+show('isolated', crossOriginIsolated ? 'yes' : 'no');
+form.addEventListener('submit', (event) => {
+  event.preventDefault();
+  void run();
+});
+button.disabled = false;
+
+async function run(): Promise<void> {
+  const request: WorkerRequest = {
+    modelUrl: new URL('model/', document.baseURI).href,
+    prompt: prompt.value,
+    maxTokens: maxTokens.valueAsNumber,
+  };
+  button.disabled = true;
+  show('echo', request.prompt);
+  for (const id of ['text', 'message', 'backend', 'threads', 'loaded', 'speed']) show(id, '');
+  result.dataset.state = 'loading';
+  try {
+    const work = place.value === ('worker' satisfies Place) ? runInWorker : runHere;
+    const { tokens, seconds } = await work(request, report);
+    show('speed', speed(tokens / seconds));
+    result.dataset.state = 'done';
+  } catch (error) {
+    show('message', error instanceof Error ? error.message : String(error));
+    result.dataset.state = 'failed';
+  }
+  button.disabled = false;
+}
+
+function report(event: ContinueEvent): void {
+  if (event.kind === 'loaded') {
+    show('backend', event.backend);
+    show('threads', String(event.threads));
+    show('loaded', `${event.seconds.toFixed(2)} s`);
+    result.dataset.state = 'running';
+  } else {
+    element('text', HTMLElement).append(event.text);
+    show('speed', speed(event.tokensPerSecond));
+  }
+}
+
+async function runHere(request: WorkerRequest, onEvent: Report): Promise<Continuation> {
+  const source = await openModelUrl(request.modelUrl);
+  try {
+    return await continuePrompt(source, request, async (event) => {
+      await onEvent(event);
+      await nextTask();
+    });
+  } finally {
+    await source.close();
+  }
+}
+
+/** Lets the browser draw and take input. */
+function nextTask(): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve);
+  });
+}
+
+function runInWorker(request: WorkerRequest, onEvent: Report): Promise<Continuation> {
+  const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+  const finished = new Promise<Continuation>((resolve, reject) => {
+    worker.addEventListener('error', (event) => reject(new Error(event.message || 'the worker did not start')));
+    worker.addEventListener('message', ({ data }: MessageEvent<WorkerAnswer>) => {
+      if (data.kind === 'done') resolve(data.result);
+      else if (data.kind === 'failed') reject(new Error(data.message));
+      else void onEvent(data);
+    });
+  });
+  worker.postMessage(request);
+  return finished.finally(() => worker.terminate());
+}
+
+function speed(tokensPerSecond: number): string {
+  return `${tokensPerSecond.toFixed(tokensPerSecond < 10 ? 1 : 0)} tokens/s`;
+}
+
+function show(id: string, text: string): void {
+  element(id, HTMLElement).textContent = text;
+}
+
+function element<T extends HTMLElement>(id: string, type: new () => T): T {
+  const found = document.getElementById(id);
+  if (!(found instanceof type)) throw new TypeError(`the page has no ${type.name} called ${id}`);
+  return found;
+}

@@ -10,20 +10,20 @@ const INSTALL_MILLISECONDS = 300_000;
 /**
  * The path of `CHROMIUM_PATH`, else of the first of the usual commands. Where CI runs as root on Debian or a relative of it
  * and there is none, `apt-get` installs it.
- * @returns {Promise<{ path?: string, output: string }>} `output` says why there is none
+ * @returns {Promise<{ path?: string, tried?: string }>} `tried`: what `apt-get` said
  */
 export async function findChromium() {
   const given = process.env.CHROMIUM_PATH;
   if (given) {
     if (!existsSync(given)) throw new Error(`CHROMIUM_PATH is ${given}, where there is no file`);
-    return { path: given, output: '' };
+    return { path: given };
   }
   const found = onPath(COMMANDS);
-  if (found) return { path: found, output: '' };
+  if (found) return { path: found };
   const mayInstall = process.env.CI === 'true' && process.getuid?.() === 0 && onPath(['apt-get']) !== undefined;
-  if (!mayInstall) return { output: '' };
-  const output = await installChromium();
-  return { path: onPath(COMMANDS), output };
+  if (!mayInstall) return {};
+  const tried = await installChromium();
+  return { path: onPath(COMMANDS), tried };
 }
 
 /** @returns {Promise<string>} the output of the last step */

@@ -1,13 +1,17 @@
 /** Drives the page of packages/browser-tests in Chromium, as a reader would: types a prompt, presses the button, reads. */
 const STATE = '#result[data-state=done], #result[data-state=failed]';
+/** What Chromium says then, whatever the program does about it. */
+const BLOB_WORKER_REFUSED = /creating a worker from 'blob:.*worker-src/i;
 
 /**
  * What the page says. `errors` holds all that went wrong, also what only the console shows.
  *
  * @typedef {object} Visit
  * @property {boolean} isolated
- * @property {{ place: Place, message: string, text: string, backend: string, threads: number, speed: string }[]} runs
+ * @property {{ place: Place, message: string, text: string, backend: string, threads: number, notes: string }[]} runs
  * @property {string[]} errors
+ * @property {boolean} stuck       a step took too long
+ * @property {number} refusals    workers from Blob URLs that the content-security policy did not let start
  *
  * @typedef {'page' | 'worker'} Place
  *
@@ -15,26 +19,27 @@ const STATE = '#result[data-state=done], #result[data-state=failed]';
  * @property {string} url
  * @property {string} prompt
  * @property {number} maxTokens
- * @property {number} timeout          milliseconds for each step
+ * @property {number} threads
+ * @property {number} timeout   milliseconds for each step
  * @property {(message: import('playwright-core').ConsoleMessage) => boolean} isExpected   console errors that are no fault
- * @property {string} [screenshot]     a file to draw the page into at the end
  */
 
 /** @type {readonly Place[]} */
 const PLACES = ['page', 'worker'];
 
 /** @param {import('playwright-core').Browser} browser @param {VisitOptions} options @returns {Promise<Visit>} */
-export async function visit(browser, { url, prompt, maxTokens, timeout, isExpected, screenshot }) {
+export async function visit(browser, { url, prompt, maxTokens, threads, timeout, isExpected }) {
   /** @type {Visit} */
-  const seen = { isolated: false, runs: [], errors: [] };
-  const context = await browser.newContext({ viewport: { width: 900, height: 760 } });
+  const seen = { isolated: false, runs: [], errors: [], stuck: false, refusals: 0 };
+  const context = await browser.newContext();
   context.setDefaultTimeout(timeout);
   try {
     const page = await context.newPage();
     page.on('pageerror', (error) => seen.errors.push(`uncaught: ${error.stack ?? error.message}`));
     page.on('console', (message) => {
       if (message.type() !== 'error' || isExpected(message)) return;
-      seen.errors.push(`console: ${message.text()} (${message.location().url})`);
+      if (BLOB_WORKER_REFUSED.test(message.text())) seen.refusals++;
+      else seen.errors.push(`console: ${message.text()} (${message.location().url})`);
     });
     page.on('request', (request) => {
       const address = request.url();
@@ -43,6 +48,7 @@ export async function visit(browser, { url, prompt, maxTokens, timeout, isExpect
     await page.goto(url);
     seen.isolated = (await page.locator('#isolated').textContent()) === 'yes';
     await page.locator('#prompt').fill(prompt);
+    await page.locator('#threads').selectOption(String(threads));
     await page.locator('#max-tokens').fill(String(maxTokens));
     for (const place of PLACES) {
       await page.locator('#place').selectOption(place);
@@ -54,12 +60,12 @@ export async function visit(browser, { url, prompt, maxTokens, timeout, isExpect
         message: await read('message'),
         text: await read('text'),
         backend: await read('backend'),
-        threads: Number(await read('threads')),
-        speed: await read('speed'),
+        threads: Number(await read('used-threads')),
+        notes: await read('notes'),
       });
     }
-    if (screenshot) await page.screenshot({ path: screenshot });
   } catch (error) {
+    seen.stuck = true;
     seen.errors.push(error instanceof Error ? error.message : String(error));
   } finally {
     await context.close();

@@ -4,11 +4,12 @@ import { type Continuation, type ContinueEvent, continuePrompt } from './continu
 import type { WorkerAnswer, WorkerRequest } from './worker-messages.js';
 
 type Place = 'page' | 'worker';
-type Report = (event: ContinueEvent) => void | Promise<void>;
+type Report = (event: ContinueEvent) => void;
 
 const form = element('form', HTMLFormElement);
 const prompt = element('prompt', HTMLTextAreaElement);
 const place = element('place', HTMLSelectElement);
+const threads = element('threads', HTMLSelectElement);
 const maxTokens = element('max-tokens', HTMLInputElement);
 const button = element('generate', HTMLButtonElement);
 const result = element('result', HTMLElement);
@@ -25,15 +26,18 @@ async function run(): Promise<void> {
     modelUrl: new URL('model/', document.baseURI).href,
     prompt: prompt.value,
     maxTokens: maxTokens.valueAsNumber,
+    threads: threads.value === 'auto' ? 'auto' : Number(threads.value),
   };
   button.disabled = true;
   show('echo', request.prompt);
-  for (const id of ['text', 'message', 'backend', 'threads', 'loaded', 'speed']) show(id, '');
+  for (const id of ['text', 'message', 'backend', 'used-threads', 'notes', 'loaded', 'speed']) show(id, '');
   result.dataset.state = 'loading';
   try {
     const work = place.value === ('worker' satisfies Place) ? runInWorker : runHere;
-    const { tokens, seconds } = await work(request, report);
-    show('speed', speed(tokens / seconds));
+    const done = await work(request, report);
+    show('speed', speed(done.tokens / done.seconds));
+    show('used-threads', String(done.threads));
+    show('notes', done.notes.join('; '));
     result.dataset.state = 'done';
   } catch (error) {
     show('message', error instanceof Error ? error.message : String(error));
@@ -45,7 +49,6 @@ async function run(): Promise<void> {
 function report(event: ContinueEvent): void {
   if (event.kind === 'loaded') {
     show('backend', event.backend);
-    show('threads', String(event.threads));
     show('loaded', `${event.seconds.toFixed(2)} s`);
     result.dataset.state = 'running';
   } else {
@@ -57,20 +60,10 @@ function report(event: ContinueEvent): void {
 async function runHere(request: WorkerRequest, onEvent: Report): Promise<Continuation> {
   const source = await openModelUrl(request.modelUrl);
   try {
-    return await continuePrompt(source, request, async (event) => {
-      await onEvent(event);
-      await nextTask();
-    });
+    return await continuePrompt(source, request, onEvent);
   } finally {
     await source.close();
   }
-}
-
-/** Lets the browser draw and take input. */
-function nextTask(): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve);
-  });
 }
 
 function runInWorker(request: WorkerRequest, onEvent: Report): Promise<Continuation> {
@@ -80,7 +73,7 @@ function runInWorker(request: WorkerRequest, onEvent: Report): Promise<Continuat
     worker.addEventListener('message', ({ data }: MessageEvent<WorkerAnswer>) => {
       if (data.kind === 'done') resolve(data.result);
       else if (data.kind === 'failed') reject(new Error(data.message));
-      else void onEvent(data);
+      else onEvent(data);
     });
   });
   worker.postMessage(request);

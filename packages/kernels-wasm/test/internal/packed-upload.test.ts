@@ -14,15 +14,16 @@ import {
 } from '@halftone/tensor';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
-import { wasmBackend } from '../src/index.js';
-import { affineWeight } from '../src/internal/affine-panels.js';
-import { packFloatPanels } from '../src/internal/float-panels.js';
-import { blockBytes, headerBytes } from '../src/internal/layout.js';
-import { isStoredType } from '../src/internal/stored-types.js';
-import { packedUpload } from '../src/packed-upload.js';
-import { machine } from '../src/runtime.js';
-import { noise } from './noise.js';
-import { BUILDS } from './product.js';
+import { wasmBackend } from '../../src/index.js';
+import { affineWeight } from '../../src/internal/affine-panels.js';
+import { packFloatPanels } from '../../src/internal/float-panels.js';
+import { quantizedPanels } from '../../src/internal/held-weight.js';
+import { blockBytes, headerBytes } from '../../src/internal/layout.js';
+import { packedUpload } from '../../src/internal/packed-upload.js';
+import { isStoredType } from '../../src/internal/stored-types.js';
+import { machine } from '../../src/runtime.js';
+import { noise } from '../noise.js';
+import { BUILDS } from '../product.js';
 
 const TYPES = [...(Object.keys(GGML_TYPES) as GgmlType[]), 'f32', 'f16', 'bf16'] as const;
 type StoredType = (typeof TYPES)[number];
@@ -106,7 +107,8 @@ describe.each(BUILDS)('repacking in the %s build', (build) => {
     const actual = new Uint32Array(held.arena.memory.buffer, held.weight, words.length).slice();
     const expected = withPlainNaN(words, isFloat);
     expect(withPlainNaN(actual, isFloat).findIndex((word, i) => word !== expected[i])).toBe(-1);
-    expect(held.quantized).toEqual(quantized);
+    expect(held.quantized).toEqual(quantized && quantizedPanels(build, quantized.layout, quantized.center));
+    expect(held.panels * held.panelBytes).toBe(words.byteLength);
     expect(held.byteLength).toBe(words.byteLength + 32 * Math.ceil(weight.shape[0] / 8));
     const biases = new Float32Array(held.arena.memory.buffer, held.bias, 8 * held.panels);
     expect([...biases]).toEqual(Array.from(biases, (_, i) => bias?.[i] ?? 0));

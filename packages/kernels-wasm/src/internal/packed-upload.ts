@@ -9,15 +9,14 @@ import {
   rowByteLength,
   throwIfAborted,
 } from '@halftone/tensor';
-import { ALIGNMENT } from './internal/allocator.js';
-import type { Arena } from './internal/arena.js';
-import type { HeldWeight } from './internal/held-weight.js';
-import { PANEL } from './internal/layout.js';
-import { checkWeight } from './internal/linear-checks.js';
-import { PRODUCTS } from './internal/modules/products.js';
-import { panelBytes, panelDepth, repack } from './internal/repack.js';
-import { BLOCK_FORMS, isStoredType, type StoredType } from './internal/stored-types.js';
-import type { Machine } from './runtime.js';
+import type { Machine } from '../runtime.js';
+import { ALIGNMENT } from './allocator.js';
+import type { Arena } from './arena.js';
+import { type HeldWeight, quantizedPanels } from './held-weight.js';
+import { PANEL } from './layout.js';
+import { checkWeight } from './linear-checks.js';
+import { panelBytes, panelDepth, repack } from './repack.js';
+import { BLOCK_FORMS, isStoredType, type StoredType } from './stored-types.js';
 
 /** Bytes of a file that wait in kernel memory at most, one panel at least. They stay in the cache until they are repacked. */
 const STAGING_BYTES = 4 * 2 ** 20;
@@ -63,17 +62,18 @@ export async function packedUpload(
   const biasAt = address + panels * size;
   arena.floats.fill(0, biasAt / 4, (biasAt + biasBytes) / 4);
   if (bias !== undefined) arena.floats.set(bias, biasAt / 4);
+  const form = isGgmlType(dtype) ? BLOCK_FORMS[dtype] : undefined;
   return {
     outFeatures,
     inFeatures,
     byteLength,
     arena,
-    kernels: machine.kernels(arena, PRODUCTS),
     panels,
+    panelBytes: size,
     depth: panelDepth(dtype, inFeatures),
     weight: address,
     bias: biasAt,
-    quantized: isGgmlType(dtype) ? BLOCK_FORMS[dtype] : undefined,
+    quantized: form && quantizedPanels(machine.build, form.layout, form.center),
   };
 }
 

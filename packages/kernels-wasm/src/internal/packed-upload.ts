@@ -19,7 +19,7 @@ import { panelBytes, panelDepth, repack } from './repack.js';
 import { BLOCK_FORMS, isStoredType, type StoredType } from './stored-types.js';
 
 /** Bytes of a file that wait in kernel memory at most, one panel at least. They stay in the cache until they are repacked. */
-const STAGING_BYTES = 4 * 2 ** 20;
+const STAGING_BYTES = 8 * 2 ** 20;
 const WHERE = 'wasmBackend';
 
 /**

@@ -71,8 +71,8 @@ export interface Jobs extends Job {
 /** Workers are sent what `memories` and `modules` hold when a job needs it. Both only ever grow. */
 export function jobs(
   threads: number,
-  memories: readonly WebAssembly.Memory[],
-  modules: readonly WebAssembly.Module[],
+  memories: readonly WebAssembly.Memory[] = [],
+  modules: readonly WebAssembly.Module[] = [],
 ): Jobs {
   const block = controlBlock(threads > 1 ? sharedControlBytes() : undefined);
   const pool: ThreadPool | undefined = threads > 1 ? threadPool(threads - 1, block) : undefined;

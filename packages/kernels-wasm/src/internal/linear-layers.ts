@@ -14,11 +14,16 @@ import { type HeldWeight, type QuantizedPanels, quantizedPanels } from './held-w
 import { BLOCK, PANEL, type WasmBuild } from './layout.js';
 import { checkProduct, checkWeight } from './linear-checks.js';
 import { PRODUCTS } from './modules/products.js';
+import { packedUpload } from './packed-upload.js';
 import { products } from './products.js';
+import { isStoredType } from './stored-types.js';
 
 const WHERE = 'wasmBackend';
 
-export type LinearLayers = Pick<KernelBackend, 'supports' | 'uploadLinear' | 'linear' | 'release'>;
+export type LinearLayers = Pick<
+  KernelBackend,
+  'supports' | 'uploadLinear' | 'supportsPacked' | 'uploadPacked' | 'linear' | 'release'
+>;
 
 /** The linear layers of a backend: weights in the runtime's memories and products with them. */
 export function linearLayers(runtime: Machine, activations: 'int8' | 'float'): LinearLayers {
@@ -43,6 +48,14 @@ export function linearLayers(runtime: Machine, activations: 'int8' | 'float'): L
       const uploaded: UploadedLinear = { outFeatures, inFeatures, byteLength: byteLength + panels * PANEL * 4 };
       const panelBytes = byteLength / panels;
       held.set(uploaded, { ...uploaded, arena, panels, panelBytes, depth, weight: at, bias: biasAt, quantized });
+      return uploaded;
+    },
+    supportsPacked: isStoredType,
+    async uploadPacked(source, bias, options) {
+      const weight = await packedUpload(runtime, source, bias, options);
+      const { outFeatures, inFeatures, byteLength } = weight;
+      const uploaded: UploadedLinear = { outFeatures, inFeatures, byteLength };
+      held.set(uploaded, weight);
       return uploaded;
     },
     linear(uploaded, x, rows, out) {

@@ -77,7 +77,7 @@ export function jobs(
   const block = controlBlock(threads > 1 ? sharedControlBytes() : undefined);
   const pool: ThreadPool | undefined = threads > 1 ? threadPool(threads - 1, block) : undefined;
   const { integers, kinds, values, steps } = block;
-  const waits = mayWait();
+  const waits = pool === undefined || mayWait();
   let kernel: Kernel | undefined;
   let count = 0;
 

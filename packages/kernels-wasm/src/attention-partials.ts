@@ -58,7 +58,10 @@ export function mergePartials(into: AttentionPartials, from: AttentionPartials):
  * Attention from partials over all entries: `out [rows, heads * headDim]`, zeros for a query that saw none.
  * Throws `SHAPE` when `out` is too short.
  */
-export function finishPartials({ rows, heads, headDim, maxima, sums, values }: AttentionPartials, out: Float32Array): void {
+export function finishPartials(
+  { rows, heads, headDim, maxima, sums, values }: AttentionPartials,
+  out: Float32Array,
+): void {
   if (out.length < rows * heads * headDim) {
     throw new HalftoneError('SHAPE', `out holds ${out.length} values; it needs ${rows * heads * headDim}`, {
       where: 'finishPartials',

@@ -161,4 +161,3 @@ function finishRow(o: usize, d: i32, high: f32, sum: f32, to: usize): void {
 }
 `;
 }
-

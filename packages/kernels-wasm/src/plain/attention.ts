@@ -2,7 +2,7 @@
  * Attention as its formula says, in float64: what the kernels are held to. A query at position `p` sees entries at positions in
  * `(p - window, p]`; `out = sum(exp(s - max s) * v) / sum(exp(s - max s))` with `s = q · k / sqrt(headDim)`.
  */
-import type { AttentionShape } from '@halftone/tensor';
+import { type AttentionShape, float16ToNumber } from '@halftone/tensor';
 import type { CodedEntries, KvEntries, KvSegment } from '../kv-segment.js';
 
 /** `query` is `[positions.length, heads * headDim]`; so is the result. A query that sees no entry gets zeros. */
@@ -46,7 +46,7 @@ export function plainAttention(
 export function decodeEntries(entries: KvEntries, length: number, headDim: number): Float64Array {
   if (entries instanceof Float32Array) return Float64Array.from(entries.subarray(0, length * headDim));
   return Float64Array.from({ length: length * headDim }, (_, at) => {
-    if (entries.type === 'f16') return halfToNumber(entries.data[at]);
+    if (entries.type === 'f16') return float16ToNumber(entries.data[at]);
     const entry = Math.floor(at / headDim);
     const channel = at % headDim;
     const { grouping, groupSize, scales, offsets } = entries;
@@ -63,12 +63,4 @@ function code({ type, data }: CodedEntries, entry: number, channel: number, head
   const byte = data[entry * Math.ceil(headDim / 2) + (channel >> 1)];
   const nibble = channel % 2 === 0 ? byte & 15 : (byte >> 4) & 15;
   return nibble < 8 ? nibble : nibble - 16;
-}
-
-function halfToNumber(bits: number): number {
-  const sign = bits >> 15 === 0 ? 1 : -1;
-  const exponent = (bits >> 10) & 31;
-  const mantissa = bits & 1023;
-  if (exponent === 31) return mantissa === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-  return sign * (exponent === 0 ? mantissa * 2 ** -24 : (1024 + mantissa) * 2 ** (exponent - 25));
 }

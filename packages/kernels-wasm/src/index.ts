@@ -1,3 +1,5 @@
+export { type CpuBackend, cpuBackend } from './cpu-backend.js';
 export type { WasmBuild } from './internal/layout.js';
+export { type PlainBackend, plainBackend } from './plain/backend.js';
 export { WASM_RUNTIME_DEFAULTS, type WasmRuntime, type WasmRuntimeOptions, wasmRuntime } from './runtime.js';
 export { WASM_BACKEND_DEFAULTS, type WasmBackend, type WasmBackendOptions, wasmBackend } from './wasm-backend.js';

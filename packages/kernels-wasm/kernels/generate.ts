@@ -1,7 +1,7 @@
 /** Writes src/generated. Run: pnpm --filter @halftone/kernels-wasm generate */
 import { writeFile } from 'node:fs/promises';
-import { generatedFile } from './compile.js';
+import { generatedFiles } from './compile.js';
 
-for (const build of ['simd', 'relaxed'] as const) {
-  await writeFile(new URL(`../src/generated/${build}.ts`, import.meta.url), await generatedFile(build));
+for (const [name, contents] of await generatedFiles()) {
+  await writeFile(new URL(`../src/generated/${name}`, import.meta.url), contents);
 }

@@ -225,6 +225,80 @@ export interface KernelBackend {
   linear(weight: UploadedLinear, x: Float32Array, rows: number, out: Float32Array): Awaitable<void>;
   release(weight: UploadedLinear): void;
   dispose(): Awaitable<void>;
+  /** The rest of a transformer block. Absent: callers compute it in TypeScript. */
+  readonly block?: BlockKernels;
+}
+
+/** Applied to each element: SiLU, GELU by the error function, GELU's tanh approximation. */
+export type ActivationName = 'silu' | 'gelu' | 'gelu_tanh';
+
+export interface AttentionShape {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  /** A query at position `p` sees positions in `(p - window, p]`. Default: all up to `p`. */
+  readonly window?: number;
+}
+
+/** Memory that kernels reach. */
+export interface KernelMemory {
+  /** An array of zeros that kernels read and write in place. Throws `DEVICE` when there is no room. */
+  allocate(length: number): Float32Array;
+  /** Gives back an array of `allocate` (not a part of one). Others are ignored. */
+  free(array: Float32Array): void;
+}
+
+/**
+ * What a transformer block computes beside its linear layers. Arrays may be any; those of `allocate`, and parts of them, spare
+ * a copy. All matrices are row-major. Each method resolves (or returns) when its output is written.
+ */
+export interface BlockKernels extends KernelMemory {
+  /** `out = x / sqrt(mean(x^2) + epsilon) * gain`, each row alone; `out` may be `x`. */
+  rmsNorm(
+    x: Float32Array,
+    rows: number,
+    features: number,
+    gain: Float32Array,
+    epsilon: number,
+    out: Float32Array,
+  ): Awaitable<void>;
+  /** `out = (x - mean) / sqrt(variance + epsilon) * gain + bias`, each row alone; `out` may be `x`. */
+  layerNorm(
+    x: Float32Array,
+    rows: number,
+    features: number,
+    gain: Float32Array,
+    bias: Float32Array | undefined,
+    epsilon: number,
+    out: Float32Array,
+  ): Awaitable<void>;
+  /**
+   * Rotates channel `i` of every head with channel `i + pairs`, in place: `x` is `[rows, heads * 2 * pairs]`, row `r` turns by the
+   * angles whose cosines and sines are in row `rowIndex[r]` of tables `[.., pairs]`.
+   */
+  rotate(
+    x: Float32Array,
+    rowIndex: Int32Array,
+    heads: number,
+    pairs: number,
+    cosines: Float32Array,
+    sines: Float32Array,
+  ): Awaitable<void>;
+  /** `x = activation(x) * factor`, in place; without `factor`, the activation alone. */
+  activate(name: ActivationName, x: Float32Array, length: number, factor?: Float32Array): Awaitable<void>;
+  /** `x += y` */
+  add(x: Float32Array, y: Float32Array, length: number): Awaitable<void>;
+  /**
+   * Causal attention: `query` and `out` are `[positions.length, heads * headDim]`, `view(kvHead)` gives keys and values. A query
+   * that sees no entry gets zeros.
+   */
+  attend(
+    shape: AttentionShape,
+    query: Float32Array,
+    positions: Int32Array,
+    view: (kvHead: number) => KvView,
+    out: Float32Array,
+  ): Awaitable<void>;
 }
 
 // ---------------------------------------------------------------- key/value cache

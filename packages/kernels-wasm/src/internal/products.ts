@@ -20,8 +20,7 @@ interface Chunk {
 
 /** `out = x Wᵀ + bias` with float activations, in chunks of rows. */
 export function floatProduct(build: WasmBuild, weight: HeldWeight, x: Float32Array, rows: number, out: Float32Array) {
-  const { arena, panels, depth } = weight;
-  const { kernels } = arena;
+  const { arena, kernels, panels, depth } = weight;
   const tile = tileRows(build);
   const tail = weight.quantized === undefined ? [] : quantizedArguments(weight.quantized);
   const rowBytes = 4 * (2 * depth + 2 * panels * PANEL);
@@ -51,9 +50,8 @@ export function floatProduct(build: WasmBuild, weight: HeldWeight, x: Float32Arr
 
 /** `out = x Wᵀ + bias` with activations quantized to 8 bits in blocks of 32. */
 export function integerProduct(build: WasmBuild, weight: HeldWeight, x: Float32Array, rows: number, out: Float32Array) {
-  const { arena, panels, depth, quantized } = weight;
+  const { arena, kernels, panels, depth, quantized } = weight;
   if (quantized === undefined) return floatProduct(build, weight, x, rows, out);
-  const { kernels } = arena;
   const { layout, center } = quantized;
   const name = kernelName(build, layout);
   const format = activationFormat(build, layout.storage);
@@ -103,11 +101,17 @@ function copyIn({ arena, inFeatures, depth }: HeldWeight, xAt: number, padded: n
   floats.fill(0, to + rows * depth, to + padded * depth);
 }
 
-function copyOut({ arena, outFeatures }: HeldWeight, sumsAt: number, padded: number, outAt: number, chunk: Chunk) {
+function copyOut(
+  { arena, kernels, outFeatures }: HeldWeight,
+  sumsAt: number,
+  padded: number,
+  outAt: number,
+  chunk: Chunk,
+) {
   const { rows, firstRow, out } = chunk;
   let from = sumsAt / 4;
   if (padded > 1) {
-    arena.kernels.unpackSums(sumsAt, padded, outAt, rows, outFeatures);
+    kernels.unpackSums(sumsAt, padded, outAt, rows, outFeatures);
     from = outAt / 4;
   }
   out.set(arena.floats.subarray(from, from + rows * outFeatures), firstRow * outFeatures);

@@ -1,26 +1,32 @@
 import { describe, expect, it } from 'vitest';
 import { arena } from '../../src/internal/arena.js';
-import { compileBuild } from '../../src/internal/modules.js';
+import { compiledModule, moduleBytes } from '../../src/internal/compiled-module.js';
+import { PRODUCTS } from '../../src/internal/modules/products.js';
 import { passesSelfTest } from '../../src/internal/self-test.js';
 import { BUILDS } from '../product.js';
 
 describe.each(BUILDS)('self-test of the %s build', (build) => {
-  const { module } = compileBuild(build);
+  const module = compiledModule(0, moduleBytes(PRODUCTS, build, true));
 
   it('passes at addresses beyond 2 GiB', () => {
-    const memory = arena(module, 3 * 2 ** 30);
+    const memory = arena(0, 3 * 2 ** 30, true);
     // Never touched, so it takes no memory.
     expect(memory.allocate(2 ** 31)).toBeDefined();
-    expect(passesSelfTest(build, memory)).toBe(true);
+    expect(passesSelfTest(build, module, memory)).toBe(true);
     expect(memory.allocate(1)).toBeGreaterThan(2 ** 31);
+  });
+
+  it('passes in a memory that is not shared', () => {
+    const plain = compiledModule(0, moduleBytes(PRODUCTS, build, false));
+    expect(passesSelfTest(build, plain, arena(0, 2 ** 20, false))).toBe(true);
   });
 
   it.each(['quantizedFloatGemm', 'quantizedFloatGemv', 'nibble1Gemv', 'byte1Gemm', 'wordsQuantize'] as const)(
     'notices a wrong %s',
     (name) => {
-      const right = arena(module, 2 ** 20);
-      const kernels = { ...right.kernels, [name]: () => {} };
-      expect(passesSelfTest(build, Object.create(right, { kernels: { value: kernels } }))).toBe(false);
+      const memory = arena(0, 2 ** 20, true);
+      const kernels = { ...memory.kernels(module, PRODUCTS), [name]: () => 0 };
+      expect(passesSelfTest(build, module, memory, kernels)).toBe(false);
     },
   );
 });

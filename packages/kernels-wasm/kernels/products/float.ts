@@ -1,5 +1,5 @@
-import { DEPTH, PANEL, tileRows } from '../src/internal/layout.js';
-import { type Build, multiplyAdd, splat32, unroll } from './unroll.js';
+import { DEPTH, PANEL, tileRows } from '../../src/internal/layout.js';
+import { type Build, multiplyAdd, splat32, unroll } from '../unroll.js';
 
 /**
  * Float32 products. A weight is panels of 8 rows, `[panel][column][8]`; `x` is packed in tiles, `[depth block][tile][column][rows]`.

@@ -6,11 +6,11 @@ import {
   type Layout,
   layoutName,
   recordBytes,
-} from '../src/internal/layout.js';
+} from '../../src/internal/layout.js';
+import { addDot16, type Build, splat32, unroll } from '../unroll.js';
 import { addGroup, start } from './block-sums.js';
 import { byteChain, byteDot, byteMasks, byteOperands, codeVectors, wordMasks, wordOperands } from './codes.js';
 import { layouts } from './layouts.js';
-import { addDot16, type Build, splat32, unroll } from './unroll.js';
 
 /** One row of quantized activations. Lanes are output features, so no sum runs across a vector. */
 export function integerGemvSource(build: Build): string {

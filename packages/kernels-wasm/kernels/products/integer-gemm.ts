@@ -7,11 +7,11 @@ import {
   layoutName,
   recordBytes,
   type Storage,
-} from '../src/internal/layout.js';
+} from '../../src/internal/layout.js';
+import { addDot16, type Build, splat32, unroll } from '../unroll.js';
 import { addGroup, start } from './block-sums.js';
 import { byteChain, byteDot, byteMasks, byteOperands, codeVectors, wordMasks, wordOperands } from './codes.js';
 import { layouts } from './layouts.js';
-import { addDot16, type Build, splat32, unroll } from './unroll.js';
 
 /** Rows of activations in the tile of the 16-bit kernels. */
 const ROWS = 4;

@@ -1,5 +1,5 @@
-import type { Layout } from '../src/internal/layout.js';
-import { type Build, multiplyAdd, splat32 } from './unroll.js';
+import type { Layout } from '../../src/internal/layout.js';
+import { type Build, multiplyAdd, splat32 } from '../unroll.js';
 
 /** Offset of a group's entry among three: the whole block, its first half, its second half. */
 function entry({ groups }: Layout, group: number): number {

@@ -1,5 +1,5 @@
-import { type ActivationFormat, activationBytes, BLOCK, recordBytes } from '../src/internal/layout.js';
-import { type Build, unroll } from './unroll.js';
+import { type ActivationFormat, activationBytes, BLOCK, recordBytes } from '../../src/internal/layout.js';
+import { type Build, unroll } from '../unroll.js';
 
 /**
  * Activations to records of 32, `[block][row]`: `scale = max |x| / 127`, codes rounded to nearest. A block with a NaN or an

@@ -1,6 +1,6 @@
-import { BLOCK, codeBytes, DEPTH, type Storage } from '../src/internal/layout.js';
+import { BLOCK, codeBytes, DEPTH, type Storage } from '../../src/internal/layout.js';
+import { unroll } from '../unroll.js';
 import { codeVectors } from './codes.js';
-import { unroll } from './unroll.js';
 
 /**
  * Float activations: blocks of the weight become float panels in scratch memory, 256 columns at a time, and go through the float

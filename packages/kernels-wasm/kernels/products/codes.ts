@@ -1,4 +1,4 @@
-import type { Storage } from '../src/internal/layout.js';
+import type { Storage } from '../../src/internal/layout.js';
 
 /**
  * Codes of a block, `[vector][half][16 bytes]`: byte `4 i + j` of vector `v`, half `h` belongs to row `4 h + i`. As a

@@ -1,4 +1,4 @@
-import type { Layout, Storage, WasmBuild } from '../src/internal/layout.js';
+import type { Layout, Storage, WasmBuild } from '../../src/internal/layout.js';
 
 /** Every layout that has kernels of its own in a build. */
 export function layouts(build: WasmBuild): readonly Layout[] {

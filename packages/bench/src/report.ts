@@ -64,3 +64,9 @@ export function numberArgument(name: string, fallback: number): number {
   const at = process.argv.indexOf(name);
   return at < 0 ? fallback : Number(process.argv[at + 1]);
 }
+
+/** The words after `--name` on the command line, separated by commas. */
+export function listArgument(name: string, fallback: readonly string[]): readonly string[] {
+  const at = process.argv.indexOf(name);
+  return at < 0 ? fallback : (process.argv[at + 1] ?? '').split(',').filter((word) => word !== '');
+}

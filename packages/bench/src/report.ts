@@ -1,5 +1,6 @@
 import { Console } from 'node:console';
 import { cpus } from 'node:os';
+import type { Awaitable } from '@halftone/tensor';
 
 /** One measured line of a bench. */
 export interface BenchResult {
@@ -55,6 +56,27 @@ export function bestSeconds(run: () => void, repeats: number): number {
     const start = performance.now();
     run();
     best = Math.min(best, (performance.now() - start) / 1000);
+  }
+  return best;
+}
+
+/**
+ * Best of several runs of each, in seconds. They take turns, so that a slow moment of the machine hits all of them; one turn comes
+ * first to warm up.
+ */
+export async function bestSecondsInTurn(
+  runs: readonly (() => Awaitable<unknown>)[],
+  repeats: number,
+): Promise<number[]> {
+  const best = runs.map(() => Number.POSITIVE_INFINITY);
+  for (let turn = -1; turn < repeats; turn++) {
+    for (const [index, run] of runs.entries()) {
+      const start = performance.now();
+      await run();
+      if (turn >= 0) best[index] = Math.min(best[index], (performance.now() - start) / 1000);
+    }
+    // Worker threads that a run has started report in between.
+    await new Promise((resolve) => setTimeout(resolve, turn < 0 ? 100 : 0));
   }
   return best;
 }

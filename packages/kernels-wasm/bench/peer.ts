@@ -36,6 +36,8 @@ function ask(child: ChildProcess, request: PeerRequest): Promise<number> {
 
 /** In the peer's process: `prepare` gives what runs one product with so many rows. */
 export function answerRequests(prepare: (rows: number) => () => Promise<void> | void): void {
+  // Threads of a library would keep the process alive after the bench has ended.
+  process.once('disconnect', () => process.exit());
   process.on('message', async ({ rows, repeats }: PeerRequest) => {
     const run = prepare(rows);
     await run();

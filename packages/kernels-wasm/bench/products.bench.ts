@@ -28,7 +28,7 @@ const BANDWIDTH_GOALS: Record<WasmBuild, Partial<Record<string, number>>> = {
 /** Ours over theirs on one thread, with relaxed SIMD. */
 const PEER_GOALS = { plainQuantized: 40, onnx: 3, tfjs: 1.5 };
 
-/** The same weight in a backend of one thread and in one of two. */
+/** Copies of one weight, held by one backend. */
 interface Contender {
   readonly backend: WasmBackend;
   readonly weights: readonly UploadedLinear[];

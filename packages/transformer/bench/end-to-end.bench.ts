@@ -30,7 +30,7 @@ interface BenchModel {
   /** Whole rounds over all implementations, and runs in each. The best run counts. */
   readonly rounds: number;
   readonly repeats: number;
-  readonly wllamaTokens: Tokens;
+  readonly wllama: Tokens & { readonly rounds: number };
   /** Ours over theirs, with relaxed SIMD. */
   readonly goals: { readonly native: Speed; readonly wllama: Speed };
 }
@@ -63,12 +63,13 @@ async function models(names: readonly string[]): Promise<BenchModel[]> {
     const path = names.includes('bookworm') ? await quantizedBookworm(recipe) : undefined;
     if (path === undefined) continue;
     const goals = { native: half, wllama: { prompt: factor, decode: factor } };
-    found.push({ name: `bookworm-29m ${recipe}`, path, rounds: 2, repeats: 3, wllamaTokens: tokens, goals });
+    const wllama = { ...tokens, rounds: 2 };
+    found.push({ name: `bookworm-29m ${recipe}`, path, rounds: 2, repeats: 3, wllama, goals });
   }
   if (names.includes('random')) {
     const goals = { native: { prompt: 0.5, decode: 0.7 }, wllama: { prompt: 8, decode: 12 } };
-    const wllamaTokens = { promptTokens: 16, decodeTokens: 8 };
-    found.push({ name: 'random 1.1 B Q4_0', path: await randomLlama(), rounds: 2, repeats: 1, wllamaTokens, goals });
+    const wllama = { promptTokens: 16, decodeTokens: 8, rounds: 1 };
+    found.push({ name: 'random 1.1 B Q4_0', path: await randomLlama(), rounds: 2, repeats: 1, wllama, goals });
   }
   return found;
 }
@@ -81,8 +82,8 @@ async function compare(model: BenchModel, threads: number): Promise<BenchResult[
   for (let round = 0; round < model.rounds; round++) {
     for (const build of builds) ours.set(build, best(ours.get(build), await ourSpeed(model, build, threads)));
     if (withNative) native = best(native, await nativeSpeed(model, threads));
-    if (withWllama)
-      wllama = best(wllama, await wllamaSpeed(model.path, { ...model.wllamaTokens, threads, repeats: model.repeats }));
+    if (withWllama && round < model.wllama.rounds)
+      wllama = best(wllama, await wllamaSpeed(model.path, { ...model.wllama, threads, repeats: model.repeats }));
   }
   const lines: BenchResult[] = [];
   for (const phase of ['prompt', 'decode'] as const) {
@@ -105,8 +106,8 @@ async function compare(model: BenchModel, threads: number): Promise<BenchResult[
   return lines;
 }
 
-function wllamaName({ wllamaTokens }: BenchModel, phase: keyof Speed): string {
-  const { [`${phase}Tokens` as const]: count } = wllamaTokens;
+function wllamaName({ wllama }: BenchModel, phase: keyof Speed): string {
+  const count = wllama[`${phase}Tokens`];
   return count === tokens[`${phase}Tokens`] ? 'wllama' : `wllama (${count} tokens)`;
 }
 

@@ -329,14 +329,17 @@ export interface KvShape {
   readonly headDim: number;
 }
 
-/** What attention reads for one layer and one key/value head. Valid until the next call on the cache. */
+/**
+ * What attention reads for one layer and one key/value head. Arrays may be longer than `length` entries; only the first count.
+ * Valid until the next call on the cache.
+ */
 export interface KvView {
   readonly length: number;
-  /** `[length, headDim]` row-major, rotated (post-RoPE) keys. */
+  /** At least `[length, headDim]` row-major, rotated (post-RoPE) keys. */
   readonly keys: Float32Array;
-  /** `[length, headDim]` row-major. */
+  /** At least `[length, headDim]` row-major. */
   readonly values: Float32Array;
-  /** `[length]`, position in the sequence of each entry, increasing. */
+  /** At least `[length]`, position in the sequence of each entry, increasing. */
   readonly positions: Int32Array;
 }
 
@@ -354,6 +357,8 @@ export interface KvCache extends KvShape {
   clear(): void;
   /** Bytes held for entries, by account. */
   readonly byteLength: number;
+  /** Gives back memory that the garbage collector does not. */
+  dispose?(): void;
 }
 
 export type { PackedTensor };

@@ -15,12 +15,7 @@ const ROWS = 7;
  * Whether the engine's instructions compute what they should: small products whose every step is exact in float32, with the
  * largest codes and activations. Some engines validate relaxed dot products and compute them wrong.
  */
-export function passesSelfTest(
-  build: WasmBuild,
-  module: CompiledModule,
-  arena: Arena,
-  job: Job = jobs(1, () => ({ memories: [], modules: [] })),
-): boolean {
+export function passesSelfTest(build: WasmBuild, module: CompiledModule, arena: Arena, job: Job = jobs(1)): boolean {
   const machine = { build, job, module, threads: () => 1 };
   // Each run of 32 holds a 127, so that rounding to 8 bits has a scale of 1.
   const x = Float32Array.from({ length: ROWS * IN }, (_, i) => (i % 32 === 0 ? 127 : ((i * 89) % 255) - 127));

@@ -1,21 +1,20 @@
 /**
- * Loading a 1.1 B-parameter Q4_0 model from a GGUF file: seconds, and the largest resident memory over what the process had
- * before, in file sizes. `read` is the file alone, read into one array; `unpacked` is the same backend without `uploadPacked`,
+ * Loading a model of 1.1 B parameters from a GGUF file, in Q4_0 with a head in Q6_K: seconds, and the largest resident memory
+ * over what the process had before, in file sizes. `read` is the file alone, read into one array; `unpacked` is the same backend without `uploadPacked`,
  * where JavaScript unpacks and packs. Each run is a process of its own; the file is in the system's cache.
  *
  *   pnpm --filter @halftone/transformer bench:load [--runs 3] [--json]
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtemp, open, rm, stat } from 'node:fs/promises';
+import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type BenchResult, numberArgument, printBench } from '@halftone/bench';
+import { type BenchResult, numberArgument, printBench, randomLlamaGguf } from '@halftone/bench';
 import { wasmBackend } from '@halftone/kernels-wasm';
 import type { KernelBackend } from '@halftone/tensor';
 import { createModel } from '../src/index.js';
 import { openModel } from '../src/node.js';
-import { writeRandomLlama } from './random-llama.js';
 
 const METHODS = ['packed', 'unpacked', 'read'] as const;
 type Method = (typeof METHODS)[number];
@@ -32,10 +31,8 @@ else process.stdout.write(JSON.stringify(await run(process.argv[child + 1] as Me
 
 async function compare(): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'halftone-load-'));
-  const path = join(folder, 'random.gguf');
   try {
-    await writeRandomLlama(path);
-    const { size } = await stat(path);
+    const { path, bytes: size } = await randomLlamaGguf(join(folder, 'random.gguf'));
     const runs: Record<Method, Run[]> = { packed: [], unpacked: [], read: [] };
     for (let i = numberArgument('--runs', 3); i > 0; i--) {
       for (const method of METHODS) runs[method].push(inProcess(method, path));
@@ -46,7 +43,10 @@ async function compare(): Promise<void> {
       result('seconds', 's', best('packed'), best(peerName), peerName),
       result('peak memory', 'file sizes', most('packed'), most(peerName), peerName),
     ]);
-    printBench({ title: `Loading a Q4_0 GGUF of ${(size / 2 ** 20).toFixed(0)} MiB`, results });
+    printBench({
+      title: `Loading a GGUF of 1.1 B parameters, Q4_0 and Q6_K, ${(size / 2 ** 20).toFixed(0)} MiB`,
+      results,
+    });
   } finally {
     await rm(folder, { recursive: true });
   }

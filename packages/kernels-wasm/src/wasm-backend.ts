@@ -19,6 +19,8 @@ export interface WasmBackend extends KernelBackend {
   readonly threads: number;
   /** Why it is not the relaxed build, or not as many threads as wanted. */
   readonly notes: readonly string[];
+  readonly supportsPacked: NonNullable<KernelBackend['supportsPacked']>;
+  readonly uploadPacked: NonNullable<KernelBackend['uploadPacked']>;
   dispose(): Promise<void>;
 }
 

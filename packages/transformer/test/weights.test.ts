@@ -82,7 +82,7 @@ describe('loadLinear', () => {
     },
     uploadPacked(weight, bias, options) {
       uploads.push(`packed ${weight.dtype}`);
-      return (inner.uploadPacked as NonNullable<KernelBackend['uploadPacked']>)(weight, bias, options);
+      return inner.uploadPacked(weight, bias, options);
     },
   };
 
@@ -153,7 +153,7 @@ describe('a model that fails while it is loaded', () => {
     const backend: KernelBackend = {
       ...inner,
       async uploadPacked(...rest) {
-        const weight = await (inner.uploadPacked as NonNullable<KernelBackend['uploadPacked']>)(...rest);
+        const weight = await inner.uploadPacked(...rest);
         held.add(weight);
         return weight;
       },

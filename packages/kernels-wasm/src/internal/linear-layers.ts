@@ -20,9 +20,8 @@ import { isStoredType } from './stored-types.js';
 
 const WHERE = 'wasmBackend';
 
-export type LinearLayers = Pick<
-  KernelBackend,
-  'supports' | 'uploadLinear' | 'supportsPacked' | 'uploadPacked' | 'linear' | 'release'
+export type LinearLayers = Required<
+  Pick<KernelBackend, 'supports' | 'uploadLinear' | 'supportsPacked' | 'uploadPacked' | 'linear' | 'release'>
 >;
 
 /** The linear layers of a backend: weights in the runtime's memories and products with them. */

@@ -1,6 +1,6 @@
 /**
  * Loading a model of 1.1 B parameters from a GGUF file, in Q4_0 with a head in Q6_K: seconds, and the largest resident memory
- * over what the process had before, in file sizes. `read` is the file alone, read into one array; `unpacked` is the same backend without `uploadPacked`,
+ * over what the process had with the header read, in file sizes. `read` is the file alone, read into one array; `unpacked` is the same backend without `uploadPacked`,
  * where JavaScript unpacks and packs. Each run is a process of its own; the file is in the system's cache.
  *
  *   pnpm --filter @halftone/transformer bench:load [--runs 3] [--json]
@@ -12,7 +12,6 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BenchResult, numberArgument, printBench, randomLlamaGguf } from '@halftone/bench';
 import { wasmBackend } from '@halftone/kernels-wasm';
-import type { KernelBackend } from '@halftone/tensor';
 import { createModel } from '../src/index.js';
 import { openModel } from '../src/node.js';
 
@@ -69,19 +68,15 @@ function inProcess(method: Method, path: string): Run {
 
 async function run(method: Method, path: string): Promise<Run> {
   const backend = wasmBackend();
+  const source = await openModel(path);
   const before = process.memoryUsage.rss();
   const start = performance.now();
   if (method === 'read') await readWhole(path);
-  else await load(path, method === 'packed' ? backend : { ...backend, uploadPacked: undefined });
+  else await createModel(source, { backend: method === 'packed' ? backend : { ...backend, uploadPacked: undefined } });
   const seconds = (performance.now() - start) / 1000;
+  await source.close();
   await backend.dispose();
   return { seconds, bytes: 1024 * process.resourceUsage().maxRSS - before };
-}
-
-async function load(path: string, backend: KernelBackend): Promise<void> {
-  const source = await openModel(path);
-  await createModel(source, { backend });
-  await source.close();
 }
 
 async function readWhole(path: string): Promise<void> {

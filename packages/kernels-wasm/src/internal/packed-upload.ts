@@ -18,14 +18,14 @@ import { checkWeight } from './linear-checks.js';
 import { panelBytes, panelDepth, repack } from './repack.js';
 import { BLOCK_FORMS, isStoredType, type StoredType } from './stored-types.js';
 
-/** Bytes of a file that wait in kernel memory at most, one panel at least. They stay in the cache until they are repacked. */
+/** Bytes of a file that wait in kernel memory at most, one panel at least. Most matrices then take one read. */
 const STAGING_BYTES = 8 * 2 ** 20;
 const WHERE = 'wasmBackend';
 
 /**
  * A weight `[out, in]` from the bytes that its file holds: they go from the reader to kernel memory, a few rows at a time, and
  * become panels there. On failure nothing stays allocated.
- * Rejects with `UNSUPPORTED`, `SHAPE`, `DEVICE`, `ABORTED`, and what the reader rejects with.
+ * Rejects with `UNSUPPORTED`, `SHAPE`, `DEVICE`, `ABORTED`, `IO` for ranges of a wrong size, and what the reader rejects with.
  */
 export async function packedUpload(
   machine: Machine,
@@ -126,7 +126,7 @@ async function readRows(
   if (bytes.length !== into.length) {
     throw new HalftoneError(
       'IO',
-      `rows [${rows.start}, ${rows.end}) take ${into.length} bytes, ${bytes.length} were read`,
+      `rows [${rows.start}, ${rows.end}) take ${into.length} bytes, the reader gave ${bytes.length}; it must give the range asked for`,
       {
         where: WHERE,
         details: { rows, expected: into.length, actual: bytes.length },

@@ -89,7 +89,7 @@ export function arena(id: number, maxBytes: number, shared: boolean): Arena {
       return floats;
     },
     scratchBytes,
-    owns: (array) => buffers.has(array.buffer),
+    owns: (array) => array.buffer === bytes.buffer || buffers.has(array.buffer),
     functions(module) {
       let list = functions.get(module);
       if (list === undefined) {

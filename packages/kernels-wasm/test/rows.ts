@@ -40,6 +40,12 @@ export function expectClose(actual: Float32Array, expected: Float32Array, relati
   }
 }
 
+/** Whether lists of arrays hold the same bytes. */
+export function sameBits(a: readonly ArrayBufferView[], b: readonly ArrayBufferView[]): boolean {
+  const bytes = ({ buffer, byteOffset, byteLength }: ArrayBufferView) => Buffer.from(buffer, byteOffset, byteLength);
+  return a.length === b.length && a.every((array, i) => bytes(array).equals(bytes(b[i])));
+}
+
 export function errorCode(work: () => unknown): string {
   try {
     work();

@@ -41,6 +41,8 @@ export function kernelCall(machine: Machine): KernelCall {
   const byteLengths = new Float64Array(MOST_OPERANDS);
   const addresses = new Float64Array(MOST_OPERANDS);
   const written = new Uint8Array(MOST_OPERANDS);
+  const copied = new Uint8Array(MOST_OPERANDS);
+  let anyCopied = false;
   let count = 0;
   let home: Arena | undefined;
   /** Where calls run that have no operand in kernel memory. */
@@ -61,11 +63,22 @@ export function kernelCall(machine: Machine): KernelCall {
   };
   const inPlace = (array: Operand): boolean => home?.owns(array) ?? false;
 
+  const copyIn = (start: number) => {
+    const { bytes } = home as Arena;
+    for (let i = 0; i < count; i++) {
+      if (copied[i] === 0) continue;
+      addresses[i] += start;
+      const array = arrays[i];
+      if (array !== undefined) bytes.set(bytesOf(array, byteLengths[i]), addresses[i]);
+    }
+  };
+
   const copyBack = () => {
+    if (!anyCopied) return;
     const arena = home as Arena;
     for (let i = 0; i < count; i++) {
       const array = arrays[i];
-      if (array === undefined || written[i] === 0 || inPlace(array)) continue;
+      if (array === undefined || written[i] + copied[i] < 2) continue;
       bytesOf(array, byteLengths[i]).set(arena.bytes.subarray(addresses[i], addresses[i] + byteLengths[i]));
     }
     arrays.fill(undefined);
@@ -93,20 +106,15 @@ export function kernelCall(machine: Machine): KernelCall {
       let total = 0;
       for (let i = 0; i < count; i++) {
         const array = arrays[i];
-        if (array !== undefined && inPlace(array)) addresses[i] = array.byteOffset;
+        copied[i] = Number(array === undefined || !inPlace(array));
+        if (array !== undefined && copied[i] === 0) addresses[i] = array.byteOffset;
         else {
           addresses[i] = total;
           total += Math.ceil(byteLengths[i] / ALIGNMENT) * ALIGNMENT;
         }
       }
-      if (total === 0) return home;
-      const start = home.scratch(total);
-      for (let i = 0; i < count; i++) {
-        const array = arrays[i];
-        if (array !== undefined && inPlace(array)) continue;
-        addresses[i] += start;
-        if (array !== undefined) home.bytes.set(bytesOf(array, byteLengths[i]), addresses[i]);
-      }
+      anyCopied = total > 0;
+      if (anyCopied) copyIn(home.scratch(total));
       return home;
     },
     address: (operand) => addresses[operand],

@@ -1,4 +1,6 @@
 import { HalftoneError } from '@halftone/tensor';
+import { type HadamardOrder, hadamardFactors } from './hadamard-matrix.js';
+import { BLOCK } from './layout.js';
 
 /** Throws `SHAPE` unless both are whole numbers, `rows` from 0 and `features` from 1. */
 export function checkRows(where: string, rows: number, features: number): void {
@@ -82,4 +84,74 @@ export function checkAddition(x: Float32Array, y: Float32Array, length: number):
   checkRows('add', length, 1);
   checkLength('add', 'x', x.length, length);
   checkLength('add', 'y', y.length, length);
+}
+
+export function checkSoftmax(x: Float32Array, rows: number, features: number, out: Float32Array): void {
+  checkRows('softmax', rows, features);
+  checkLength('softmax', 'x', x.length, rows * features);
+  checkLength('softmax', 'out', out.length, rows * features);
+}
+
+/** Throws `SHAPE` where values are missing or a row is not blocks of `size`, `UNSUPPORTED` for a size without a matrix. */
+export function checkWalshHadamard(
+  x: Float32Array,
+  rows: number,
+  features: number,
+  size: number,
+): { readonly order: HadamardOrder; readonly exponent: number } {
+  const where = 'walshHadamard';
+  checkRows(where, rows, features);
+  checkLength(where, 'x', x.length, rows * features);
+  if (!(Number.isSafeInteger(size) && size >= 1 && features % size === 0)) {
+    throw new HalftoneError('SHAPE', `rows of ${features} values do not divide into blocks of ${size}`, {
+      where,
+      details: { features, size },
+    });
+  }
+  const factors = hadamardFactors(size);
+  if (factors !== undefined) return factors;
+  throw new HalftoneError(
+    'UNSUPPORTED',
+    `size ${size} is not 1, 12, 20 or 28 times a power of two; use smaller blocks`,
+    {
+      where,
+      details: { size },
+    },
+  );
+}
+
+/** Throws `RANGE` unless `k` is a whole number from 1 to the number of values. */
+export function checkSelection(where: string, x: Float32Array, k: number): void {
+  if (Number.isSafeInteger(k) && k >= 1 && k <= x.length) return;
+  throw new HalftoneError('RANGE', `the ${k} largest of ${x.length} values cannot be had`, {
+    where,
+    details: { k, length: x.length },
+  });
+}
+
+export function checkTopK(x: Float32Array, k: number, values: Float32Array, indices: Int32Array): void {
+  checkSelection('topK', x, k);
+  checkLength('topK', 'values', values.length, k);
+  checkLength('topK', 'indices', indices.length, k);
+}
+
+export function notANumber(where: string, x: Float32Array): HalftoneError {
+  const index = x.findIndex(Number.isNaN);
+  return new HalftoneError('NUMERIC', `value ${index} is NaN; values with NaN have no order`, {
+    where,
+    details: { index },
+  });
+}
+
+export function checkQuantization(
+  x: Float32Array,
+  rows: number,
+  features: number,
+  codes: Int8Array,
+  scales: Float32Array,
+): void {
+  checkRows('quantize', rows, features);
+  checkLength('quantize', 'x', x.length, rows * features);
+  checkLength('quantize', 'codes', codes.length, rows * features);
+  checkLength('quantize', 'scales', scales.length, rows * Math.ceil(features / BLOCK));
 }

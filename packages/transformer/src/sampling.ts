@@ -77,7 +77,14 @@ export function tokenDistribution(
   options: SamplingOptions = {},
   previous: Iterable<number> = [],
 ): TokenDistribution {
-  const { repetitionPenalty, temperature, topK, topP, minP } = samplingOptions(options);
+  return distribution(logits, samplingOptions(options), previous);
+}
+
+function distribution(
+  logits: ArrayLike<number>,
+  { repetitionPenalty, temperature, topK, topP, minP }: Required<SamplingOptions>,
+  previous: Iterable<number>,
+): TokenDistribution {
   const penalized = repetitionPenalty === 1 ? logits : penalizeRepetition(logits, previous, repetitionPenalty);
   const best = greedy(penalized);
   if (temperature === 0) return { tokens: Int32Array.of(best), probabilities: Float64Array.of(1) };
@@ -107,7 +114,18 @@ export function sampleToken(
   random: () => number,
   previous: Iterable<number> = [],
 ): number {
-  const { tokens, probabilities } = tokenDistribution(logits, options, previous);
+  return drawToken(logits, samplingOptions(options), random, previous);
+}
+
+/** `sampleToken` with options that were checked already. At temperature 0 without a penalty it makes nothing. */
+export function drawToken(
+  logits: ArrayLike<number>,
+  options: Required<SamplingOptions>,
+  random: () => number,
+  previous: Iterable<number>,
+): number {
+  if (options.temperature === 0 && options.repetitionPenalty === 1) return greedy(logits);
+  const { tokens, probabilities } = distribution(logits, options, previous);
   if (tokens.length === 1) return tokens[0];
   let rest = random();
   for (let i = 0; i < tokens.length; i++) {

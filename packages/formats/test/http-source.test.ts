@@ -185,6 +185,18 @@ describe('httpSource', () => {
     await expectFailure(() => source.read(0, 10, { signal: AbortSignal.timeout(50) }), 'ABORTED');
   });
 
+  it('calls fetch as a function, because that of a browser refuses to be a method of something else', async () => {
+    const holders: unknown[] = [];
+    const source = await httpSource('https://example.com/a', {
+      fetch: async function (this: unknown) {
+        holders.push(this);
+        return new Response(file.slice(0, 1), { status: 206, headers: { 'content-range': 'bytes 0-0/1000' } });
+      },
+    });
+    expect(source.size).toBe(1000);
+    expect(holders).toEqual([undefined]);
+  });
+
   it('takes a fetch of the caller and refuses relative URLs', async () => {
     const asked: string[] = [];
     const source = await httpSource('https://example.com/a', {

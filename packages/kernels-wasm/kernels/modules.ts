@@ -1,7 +1,11 @@
+import { attentionSource } from './attention/source.js';
 import { productsSource } from './products/source.js';
+import { repackSource } from './repack/source.js';
 import type { Build } from './unroll.js';
 
 /** The AssemblyScript source of each module. What a module holds is loaded together; see `src/internal/modules`. */
 export const MODULE_SOURCES: Readonly<Record<string, (build: Build) => string>> = {
+  attention: attentionSource,
   products: productsSource,
+  repack: repackSource,
 };

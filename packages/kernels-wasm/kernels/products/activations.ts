@@ -17,9 +17,9 @@ function quantizeSource(format: ActivationFormat): string {
   const unit = words ? 256 : 1;
   const stride = recordBytes(format);
   return `
-/** \`x [rows, 32 blocks]\`; \`center\` is subtracted from the codes of the weight. */
-export function ${format}Quantize(x: usize, rows: i32, blocks: i32, center: i32, out: usize): void {
-  const step = <usize>rows * ${stride};
+/** \`x [rows, 32 blocks]\` to \`rows\` of \`allRows\` rows; \`center\` is subtracted from the codes of the weight. */
+export function ${format}Quantize(x: usize, rows: i32, allRows: i32, blocks: i32, center: i32, out: usize): void {
+  const step = <usize>allRows * ${stride};
   let row = rows;
   do {
     let to = out, b = blocks;

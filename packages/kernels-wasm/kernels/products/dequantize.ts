@@ -1,52 +1,53 @@
 import { BLOCK, codeBytes, DEPTH, type Storage } from '../../src/internal/layout.js';
-import { unroll } from '../unroll.js';
+import { type Build, unroll } from '../unroll.js';
 import { codeVectors } from './codes.js';
+import { floatGemmSource } from './float.js';
 
 /**
  * Float activations: blocks of the weight become float panels in scratch memory, 256 columns at a time, and go through the float
  * kernels. `groups`, `offsets` and `nibbles` describe the layout.
  */
-export function dequantizeSource(): string {
+export function dequantizeSource(build: Build): string {
   return `${blockSource('nibble')}${blockSource('byte')}
+function columnBytes(k: i32, groups: i32, offsets: i32, nibbles: i32): usize {
+  return ((groups << (offsets ? 6 : 5)) + (nibbles ? ${codeBytes('nibble')} : ${codeBytes('byte')})) * (k >> 5);
+}
+
 function dequantize(w: usize, blocks: i32, groups: i32, offsets: i32, nibbles: i32, center: f32, out: usize): usize {
+  const start = out, step = columnBytes(${BLOCK}, groups, offsets, nibbles);
   do {
     if (nibbles) nibbleFloats(w, groups, offsets, center, out);
     else byteFloats(w, groups, offsets, center, out);
-    w += (groups << (offsets ? 6 : 5)) + (nibbles ? ${codeBytes('nibble')} : ${codeBytes('byte')}); out += ${BLOCK * 32};
+    w += step; out += ${BLOCK * 32};
   } while (--blocks);
-  return w;
+  return start;
 }
 
-/** \`scratch\` holds ${DEPTH * 32} bytes, \`k\` is a multiple of ${BLOCK}. */
-export function quantizedFloatGemv(w: usize, x: usize, y: usize, panels: i32, k: i32, groups: i32, offsets: i32, nibbles: i32, center: f32, scratch: usize): void {
+/** \`k\` is a multiple of ${BLOCK}; \`scratch\` holds 32 bytes, then a panel of ${DEPTH} columns. */
+export function quantizedFloatGemv(w: usize, x: usize, out: usize, panels: i32, k: i32, bias: usize, features: i32, scratch: usize, groups: i32, offsets: i32, nibbles: i32, center: f32): void {
+  const floats = scratch + 32;
   do {
+    fillSums(scratch, bias, 1);
     for (let k0 = 0; k0 < k; k0 += ${DEPTH}) {
       const depth = min(k - k0, ${DEPTH});
-      w = dequantize(w, depth >> 5, groups, offsets, nibbles, center, scratch);
-      floatGemv(scratch, x + (<usize>k0 << 2), y, 1, depth);
+      dequantize(w, depth >> 5, groups, offsets, nibbles, center, floats);
+      floatColumns(floats, x + (<usize>k0 << 2), depth, scratch);
+      w += columnBytes(depth, groups, offsets, nibbles);
     }
-    y += 32;
+    storeSums(scratch, out, 1, 0, features);
+    bias += 32; out += 32; features -= 8;
   } while (--panels);
 }
-
-export function quantizedFloatGemm(a: usize, w: usize, c: usize, tiles: i32, panels: i32, k: i32, groups: i32, offsets: i32, nibbles: i32, center: f32, scratch: usize): void {
-  const blockBytes: usize = (groups << (offsets ? 6 : 5)) + (nibbles ? ${codeBytes('nibble')} : ${codeBytes('byte')});
-  const panelBytes = blockBytes * (k >> 5), rows = <usize>tiles * tileRows();
-  for (let k0 = 0; k0 < k; k0 += ${DEPTH}) {
-    const depth = min(k - k0, ${DEPTH});
-    let wp = w + blockBytes * (k0 >> 5), cp = c;
-    for (let panel = panels; panel > 0; panel--) {
-      dequantize(wp, depth >> 5, groups, offsets, nibbles, center, scratch);
-      floatTiles(a, scratch, depth, cp, tiles);
-      wp += panelBytes; cp += rows << 5;
-    }
-    a += rows * <usize>depth << 2;
-  }
-}
-`;
+${floatGemmSource(build, {
+  name: 'quantizedFloatGemm',
+  parameters: ', groups: i32, offsets: i32, nibbles: i32, center: f32',
+  panelBytes: 'columnBytes(k, groups, offsets, nibbles)',
+  start: 'w + columnBytes(k0, groups, offsets, nibbles)',
+  panel: 'dequantize(wp, depth >> 5, groups, offsets, nibbles, center, floats)',
+})}`;
 }
 
-/** \`scale * (code - center) + offset\`, each step rounded. A 32-bit lane of codes holds columns of one row. */
+/** `scale * (code - center) + offset`, each step rounded. A 32-bit lane of codes holds columns of one row. */
 function blockSource(storage: Storage): string {
   const halves = storage === 'nibble' ? 2 : 1;
   const columns = unroll(4 * halves, (i) => {

@@ -2,9 +2,11 @@ import {
   activationBytes,
   activationFormat,
   blockBytes,
+  EXPANDED_BYTES,
   headerBytes,
   type Layout,
   layoutName,
+  RECORD_ROWS as ROWS,
   recordBytes,
   type Storage,
 } from '../../src/internal/layout.js';
@@ -13,10 +15,7 @@ import { addGroup, start } from './block-sums.js';
 import { byteChain, byteDot, byteMasks, byteOperands, codeVectors, wordMasks, wordOperands } from './codes.js';
 import { layouts } from './layouts.js';
 
-/** Rows of activations in the tile of the 16-bit kernels. */
-const ROWS = 4;
-
-/** Many rows of quantized activations. Sums lie in panels `[panel][row][8]`; `rows` is a multiple of 4. */
+/** Many rows of quantized activations. The sums of a panel, `[row][8]`, lie in scratch memory. */
 export function integerGemmSource(build: Build): string {
   const all = layouts(build);
   const words = all.filter(({ storage }) => activationFormat(build, storage) !== 'bytes');
@@ -30,21 +29,23 @@ export function integerGemmSource(build: Build): string {
 function gemmSource(build: Build, layout: Layout): string {
   const { storage } = layout;
   const format = activationFormat(build, storage);
-  const multiply =
-    format === 'bytes'
-      ? byteBlock(build, layout)
-      : `      ${storage}Expand(w + ${headerBytes(layout)}, scratch); ${blockName(layout)}(scratch, w, block, c, rows);`;
+  const bytes = format === 'bytes';
+  const multiply = bytes
+    ? byteBlock(build, layout)
+    : `      ${storage}Expand(w + ${headerBytes(layout)}, operands); ${blockName(layout)}(operands, w, block, scratch, allRows);`;
   return `
-/** \`scratch\` holds ${16 * 32} bytes. */
-export function ${layoutName(layout)}Gemm(w: usize, records: usize, c: usize, rows: i32, panels: i32, blocks: i32, scratch: usize): void {
-  ${format === 'bytes' ? byteMasks(storage) : ''}
+/** There are records of \`allRows\` rows; \`scratch\` holds their sums, then ${EXPANDED_BYTES} bytes. */
+export function ${layoutName(layout)}Gemm(w: usize, records: usize, out: usize, rows: i32, allRows: i32, panels: i32, blocks: i32, bias: usize, features: i32, stride: i32, scratch: usize): void {
+  ${bytes ? byteMasks(storage) : 'const operands = scratch + (<usize>allRows << 5);'}
   do {
     let block = records, b = blocks;
+    fillSums(scratch, bias, allRows);
     do {
 ${multiply}
-      w += ${blockBytes(layout)}; block += <usize>rows * ${recordBytes(format)};
+      w += ${blockBytes(layout)}; block += <usize>allRows * ${recordBytes(format)};
     } while (--b);
-    c += <usize>rows << 5;
+    storeSums(scratch, out, rows, stride, features);
+    bias += 32; out += 32; features -= 8;
   } while (--panels);
 }
 `;
@@ -143,7 +144,7 @@ function byteBlock(build: Build, layout: Layout): string {
     return `      {
         let codes: v128;
 ${load}
-        let a = block, cp = c, row = rows;
+        let a = block, cp = scratch, row = rows;
         do {
           const scale = ${splat32('a', tail)};
           let sum = v128.load(cp, ${16 * h});

@@ -31,10 +31,10 @@ function gemvSource(build: Build, layout: Layout): string {
     ),
   );
   return `
-export function ${layoutName(layout)}Gemv(w: usize, records: usize, y: usize, panels: i32, blocks: i32): void {
+export function ${layoutName(layout)}Gemv(w: usize, records: usize, out: usize, panels: i32, blocks: i32, bias: usize, features: i32): void {
   ${bytes ? byteMasks(storage) : wordMasks(storage)}
   do {
-    let acc0 = v128.load(y), acc1 = v128.load(y, 16), a = records, b = blocks;
+    let acc0 = v128.load(bias), acc1 = v128.load(bias, 16), a = records, b = blocks;
     do {
       let codes0: v128, codes1: v128, x: v128;
 ${unroll(groups, (g) => `      let s0${g} = ${start(layout, g, tail)}, s1${g} = s0${g};`)}
@@ -43,7 +43,8 @@ ${bytes ? byteProducts(layout) : wordProducts(layout)}
 ${finish.join('\n')}
       w += ${blockBytes(layout)}; a += ${recordBytes(format)};
     } while (--b);
-    v128.store(y, acc0); v128.store(y, acc1, 16); y += 32;
+    storeFeatures(out, acc0, acc1, features);
+    bias += 32; out += 32; features -= 8;
   } while (--panels);
 }
 `;

@@ -4,15 +4,17 @@ import { dequantizeSource } from './dequantize.js';
 import { floatSource } from './float.js';
 import { integerGemmSource } from './integer-gemm.js';
 import { integerGemvSource } from './integer-gemv.js';
+import { PANEL_OUTPUT } from './panel-output.js';
 
 /** Products of linear layers. */
 export function productsSource(build: Build): string {
   return [
     CONSTANTS,
+    PANEL_OUTPUT,
     floatSource(build),
     activationsSource(build),
     integerGemvSource(build),
     integerGemmSource(build),
-    dequantizeSource(),
+    dequantizeSource(build),
   ].join('\n');
 }

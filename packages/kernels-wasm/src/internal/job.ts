@@ -63,18 +63,21 @@ export interface Jobs extends Job {
   /** This thread and the workers that it can count on. */
   readonly threads: number;
   readonly refusal?: string;
+  /** Starts the workers ahead of the first job. */
+  warmUp(): void;
   dispose(): Promise<void>;
 }
 
-/** `everything` lists the memories and modules that workers need, in the order of their indices. */
+/** Workers are sent what `memories` and `modules` hold when a job needs it. Both only ever grow. */
 export function jobs(
   threads: number,
-  everything: () => { memories: readonly WebAssembly.Memory[]; modules: readonly WebAssembly.Module[] },
+  memories: readonly WebAssembly.Memory[] = [],
+  modules: readonly WebAssembly.Module[] = [],
 ): Jobs {
   const block = controlBlock(threads > 1 ? sharedControlBytes() : undefined);
   const pool: ThreadPool | undefined = threads > 1 ? threadPool(threads - 1, block) : undefined;
   const { integers, kinds, values, steps } = block;
-  const waits = mayWait();
+  const waits = pool === undefined || mayWait();
   let kernel: Kernel | undefined;
   let count = 0;
 
@@ -126,6 +129,8 @@ export function jobs(
     close();
   };
 
+  const warmUp = () => pool?.ensure(memories, modules);
+
   return {
     get threads() {
       return 1 + (pool?.workers ?? 0);
@@ -151,8 +156,7 @@ export function jobs(
       if (items < 1) return undefined;
       if (pool === undefined || items < 2 || items * itemCost < SMALLEST_JOB || pool.workers === 0)
         return alone(job, items);
-      const { memories, modules } = everything();
-      pool.ensure(memories, modules);
+      warmUp();
       const grain = Math.ceil(Math.max(1, SMALLEST_CHUNK / itemCost, items / (CHUNKS_PER_THREAD * (pool.workers + 1))));
       const chunks = Math.ceil(items / grain);
       integers[ITEMS] = items;
@@ -165,6 +169,7 @@ export function jobs(
       close();
       return undefined;
     },
+    warmUp,
     dispose: async () => pool?.dispose(),
   };
 }

@@ -10,6 +10,13 @@ export const BLOCK = 32;
 /** Columns multiplied before sums go back to memory: a float weight panel of this depth takes 8 kB. */
 export const DEPTH = 256;
 
+/** Float panels that share a depth block of tiles while it is in a near cache. */
+export const GROUP_PANELS = 16;
+/** Rows of quantized activations that the 16-bit kernels take together. */
+export const RECORD_ROWS = 4;
+/** A block of codes as operands of 16-bit products. */
+export const EXPANDED_BYTES = PANEL * BLOCK * 2;
+
 /** Rows of `x` in the float tile. Six rows use all sixteen vector registers and need multiply-add to pay off. */
 export function tileRows(build: WasmBuild): number {
   return build === 'relaxed' ? 6 : 4;

@@ -1,12 +1,8 @@
-import { HalftoneError, type QuantizedTensor, type Tensor, type UploadedLinear } from '@halftone/tensor';
+import { HalftoneError, type Shape, type UploadedLinear } from '@halftone/tensor';
 
 const WHERE = 'wasmBackend';
 
-export function checkWeight(
-  weight: Tensor<Float32Array> | QuantizedTensor,
-  bias: Float32Array | undefined,
-  where = WHERE,
-): void {
+export function checkWeight(weight: { readonly shape: Shape }, bias: Float32Array | undefined, where = WHERE): void {
   const [outFeatures, inFeatures] = weight.shape;
   const details = { shape: weight.shape, bias: bias?.length };
   if (weight.shape.length !== 2 || !(outFeatures >= 1) || !(inFeatures >= 1)) {

@@ -1,24 +1,23 @@
 import type { ActivationFormat, LayoutName } from './layout.js';
 
-/** What the products module exports. Weights and sums lie in panels of 8 output features; see `kernels/products`. */
+/**
+ * What the products module exports. Weights lie in panels of 8 output features, `out` is row-major with `stride` values a row;
+ * `features` is how many there are from the first panel on. Panels, tiles and rows are independent items of a job.
+ */
 export type ProductKernel =
-  /** `(bias, sums, rows, panels)` */
-  | 'fillBias'
-  /** `(sums, stride, out, rows, features)` */
-  | 'unpackSums'
-  /** `(x, tiles, k, out)` */
+  /** `(x, rows, first tile, tiles, all tiles, k, out)` */
   | 'packTiles'
-  /** `(tiles, weight, sums, tiles, panels, k)` */
+  /** `(weight, tiles, out, rows, panels, k, bias, features, stride, scratch)` */
   | 'floatGemm'
-  /** `(weight, x, sums, panels, k)` */
+  /** `(weight, x, out, panels, k, bias, features, scratch)` */
   | 'floatGemv'
-  /** `(tiles, weight, sums, tiles, panels, k, groups, offsets, nibbles, center, scratch)` */
+  /** Those of `floatGemm`, then `(groups, offsets, nibbles, center)`. */
   | 'quantizedFloatGemm'
-  /** `(weight, x, sums, panels, k, groups, offsets, nibbles, center, scratch)` */
+  /** Those of `floatGemv`, then `(groups, offsets, nibbles, center)`. */
   | 'quantizedFloatGemv'
-  /** `(x, rows, blocks, center, records)` */
+  /** `(x, rows, all rows, blocks, center, records)` */
   | `${ActivationFormat}Quantize`
-  /** `(weight, records, sums, panels, blocks)` */
+  /** `(weight, records, out, panels, blocks, bias, features)` */
   | `${LayoutName}Gemv`
-  /** `(weight, records, sums, rows, panels, blocks, scratch)` */
+  /** `(weight, records, out, rows, all rows, panels, blocks, bias, features, stride, scratch)` */
   | `${LayoutName}Gemm`;

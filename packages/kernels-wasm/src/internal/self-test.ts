@@ -2,10 +2,10 @@ import type { QuantizedTensor } from '@halftone/tensor';
 import { affineWeight } from './affine-panels.js';
 import type { Arena } from './arena.js';
 import type { CompiledModule } from './compiled-module.js';
-import type { HeldWeight, ProductKernels } from './held-weight.js';
+import { type HeldWeight, quantizedPanels } from './held-weight.js';
+import { type Job, jobs } from './job.js';
 import type { WasmBuild } from './layout.js';
-import { PRODUCTS } from './modules/products.js';
-import { floatProduct, integerProduct } from './products.js';
+import { products } from './products.js';
 
 const OUT = 8;
 const IN = 64;
@@ -15,29 +15,25 @@ const ROWS = 7;
  * Whether the engine's instructions compute what they should: small products whose every step is exact in float32, with the
  * largest codes and activations. Some engines validate relaxed dot products and compute them wrong.
  */
-export function passesSelfTest(
-  build: WasmBuild,
-  module: CompiledModule,
-  arena: Arena,
-  kernels: ProductKernels = arena.kernels(module, PRODUCTS),
-): boolean {
+export function passesSelfTest(build: WasmBuild, module: CompiledModule, arena: Arena, job: Job = jobs(1)): boolean {
+  const machine = { build, job, module, threads: () => 1 };
   // Each run of 32 holds a 127, so that rounding to 8 bits has a scale of 1.
   const x = Float32Array.from({ length: ROWS * IN }, (_, i) => (i % 32 === 0 ? 127 : ((i * 89) % 255) - 127));
   return [4, 6, 8].every((bits) => {
     const codes = Int8Array.from({ length: OUT * IN }, (_, i) => ((i * 37 + (i >> 5)) % 2 ** bits) - 2 ** (bits - 1));
-    const weight = upload(arena, kernels, codes, bits);
+    const weight = upload(build, arena, codes, bits);
     if (weight === undefined) return false;
-    return [integerProduct, floatProduct].every((product) =>
+    return (['int8', 'float'] as const).every((activations) =>
       [1, ROWS].every((rows) => {
         const out = new Float32Array(rows * OUT);
-        product(build, weight, x, rows, out);
+        products(machine, activations)(weight, x, rows, out);
         return out.every((value, i) => value === exact(codes, x, i % OUT, Math.floor(i / OUT)));
       }),
     );
   });
 }
 
-function upload(arena: Arena, kernels: ProductKernels, codes: Int8Array, bits: number): HeldWeight | undefined {
+function upload(build: WasmBuild, arena: Arena, codes: Int8Array, bits: number): HeldWeight | undefined {
   const shape = [OUT, IN];
   const q: QuantizedTensor = {
     kind: 'quantized',
@@ -58,8 +54,8 @@ function upload(arena: Arena, kernels: ProductKernels, codes: Int8Array, bits: n
   const bias = at + byteLength;
   pack(arena.bytes, arena.floats, at);
   arena.floats.fill(0, bias / 4, bias / 4 + OUT);
-  const size = { outFeatures: OUT, inFeatures: IN, byteLength };
-  return { ...size, arena, kernels, panels: 1, depth: IN, weight: at, bias, quantized: { layout, center } };
+  const size = { outFeatures: OUT, inFeatures: IN, byteLength, panels: 1, panelBytes: byteLength, depth: IN };
+  return { ...size, arena, weight: at, bias, quantized: quantizedPanels(build, layout, center) };
 }
 
 function exact(codes: Int8Array, x: Float32Array, feature: number, row: number): number {

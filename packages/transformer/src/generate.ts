@@ -2,7 +2,7 @@ import { createRandom } from '@halftone/numerics';
 import { HalftoneError, type KvCache, throwIfAborted } from '@halftone/tensor';
 import { nextPosition } from './internal/positions.js';
 import type { ForwardOptions, TransformerModel } from './model.js';
-import { drawToken, logProbability, type SamplingOptions, samplingOptions } from './sampling.js';
+import { logProbability, type SamplingOptions, sampler } from './sampling.js';
 import { stopText } from './stop-text.js';
 import type { Tokenizer } from './tokenizer.js';
 
@@ -79,7 +79,7 @@ export async function* generate(
 ): AsyncGenerator<GeneratedToken, void, undefined> {
   const { config } = model;
   const { tokenizer, signal, logProbabilities = false } = options;
-  const sampling = samplingOptions(options.sampling ?? {});
+  const sample = sampler(options.sampling ?? {}, createRandom(options.seed ?? 0).uniform);
   const cache = options.cache ?? model.createCache();
   try {
     const room = config.contextLength - nextPosition(cache) - prompt.length;
@@ -88,7 +88,6 @@ export async function* generate(
     const lengthReason = maxTokens === options.maxTokens ? 'length' : 'context';
     const ends = new Set(options.endTokens ?? config.eosTokens);
     const stops = new Set(options.stopTokens ?? []);
-    const random = createRandom(options.seed ?? 0).uniform;
     const stream = tokenizer?.decodeStream({ skipSpecialTokens: true });
     const stopper = stopText(options.stopTexts ?? []);
     const sequence = Array.from(prompt);
@@ -98,7 +97,7 @@ export async function* generate(
     let pending = prompt;
     for (let made = 1; maxTokens > 0; made++) {
       const logits = await lastLogits(model, pending, pass);
-      const token = drawToken(logits, sampling, random, sequence);
+      const token = sample(logits, sequence);
       sequence.push(token);
       const tokenReason = ends.has(token) ? 'end' : stops.has(token) ? 'stop' : undefined;
       // The text of a token that was asked to stop generation is not part of the result.

@@ -3,6 +3,7 @@ import { type Arena, arena } from './internal/arena.js';
 import { chooseBuild } from './internal/builds.js';
 import { type CompiledModule, compiledModule, moduleBytes } from './internal/compiled-module.js';
 import { threadsRefusal, usefulThreads } from './internal/environment.js';
+import { turns } from './internal/in-turn.js';
 import { type Job, jobs } from './internal/job.js';
 import type { Kernel, KernelModule } from './internal/kernel-module.js';
 import type { WasmBuild } from './internal/layout.js';
@@ -50,6 +51,13 @@ export interface Machine extends WasmRuntime {
   place(byteLength: number): readonly [Arena, number];
   compiled(module: KernelModule): CompiledModule;
   kernels<Name extends string>(arena: Arena, module: KernelModule<Name>): Readonly<Record<Name, Kernel>>;
+  /**
+   * Makes an operation wait for those before it where operations may be pending: on a page's main thread. Whatever uses `job`
+   * or scratch memory goes through here once.
+   */
+  inTurn<Values extends readonly unknown[]>(
+    operation: (...values: Values) => void | Promise<void>,
+  ): (...values: Values) => void | Promise<void>;
   /** Throws `DEVICE` after `dispose`. */
   checkAlive(): void;
 }
@@ -135,6 +143,7 @@ export function machine(options: WasmRuntimeOptions): Machine {
     place,
     compiled,
     kernels: (where, module) => where.kernels(compiled(module), module),
+    inTurn: work.asynchronous ? turns() : (operation) => operation,
     checkAlive,
     allocate(length) {
       const [home, address] = place(4 * length);

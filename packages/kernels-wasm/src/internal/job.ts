@@ -63,6 +63,8 @@ export interface Jobs extends Job {
   /** This thread and the workers that it can count on. */
   readonly threads: number;
   readonly refusal?: string;
+  /** Whether `run` may return promises. */
+  readonly asynchronous: boolean;
   /** Starts the workers ahead of the first job. */
   warmUp(): void;
   dispose(): Promise<void>;
@@ -138,6 +140,7 @@ export function jobs(
     get refusal() {
       return pool?.refusal;
     },
+    asynchronous: !waits,
     start(arena, module, name) {
       const index = module.index(name);
       kernel = arena.functions(module)[index];

@@ -7,8 +7,8 @@
  */
 import { type BenchResult, numberArgument, printBench } from '@halftone/bench';
 import { wasmBackend } from '@halftone/kernels-wasm';
-import { type FullCache, fullCache } from '@halftone/kv-cache';
-import { createModel, greedy, kvShape } from '../src/index.js';
+import type { FullCache } from '@halftone/kv-cache';
+import { createModel, greedy } from '../src/index.js';
 import { openModel } from '../src/node.js';
 import { quantizedBookworm } from './bench-models.js';
 
@@ -26,7 +26,7 @@ async function measure(path: string, threads: number): Promise<BenchResult[]> {
   const backend = wasmBackend({ threads });
   const source = await openModel(path);
   const model = await createModel(source, { backend });
-  const newCache = (capacity: number) => fullCache(kvShape(model.config), { capacity });
+  const newCache = (capacity: number) => model.createCache({ capacity });
   const out = new Float32Array(model.config.vocabSize);
   const token = new Int32Array(1);
   const decode = async (cache: FullCache, tokens: number) => {

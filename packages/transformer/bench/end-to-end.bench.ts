@@ -11,9 +11,8 @@
  */
 import { type BenchResult, listArgument, numberArgument, printBench } from '@halftone/bench';
 import { type WasmBuild, wasmBackend } from '@halftone/kernels-wasm';
-import { fullCache } from '@halftone/kv-cache';
 import { llamaSpeed, oracleAvailable } from '@halftone/llama-cpp-oracle';
-import { createModel, greedy, kvShape } from '../src/index.js';
+import { createModel, greedy } from '../src/index.js';
 import { openModel } from '../src/node.js';
 import { quantizedBookworm, randomLlama } from './bench-models.js';
 import { chromiumAvailable, wllamaSpeed } from './wllama.js';
@@ -123,7 +122,7 @@ async function ourSpeed({ path, repeats }: BenchModel, build: WasmBuild, threads
   let speed: Speed | undefined;
   try {
     for (let run = -1; run < repeats; run++) {
-      const cache = fullCache(kvShape(model.config), { capacity: promptTokens + decodeTokens });
+      const cache = model.createCache({ capacity: promptTokens + decodeTokens });
       const start = performance.now();
       await model.forward(prompt, { cache, from: promptTokens - 1, out });
       const middle = performance.now();

@@ -10,10 +10,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BenchResult, bestSeconds, numberArgument, printBench } from '@halftone/bench';
 import { plainBackend } from '@halftone/kernels-wasm';
-import { fullCache } from '@halftone/kv-cache';
 import { type KernelBackend, tensor } from '@halftone/tensor';
 import { modelUrl } from '@halftone/wren-5m';
-import { createModel, defaultBackend, greedy, kvShape, type ModelSource } from '../src/index.js';
+import { createModel, defaultBackend, greedy, type ModelSource } from '../src/index.js';
 import { openModel } from '../src/node.js';
 
 const FEATURES = 1024;
@@ -74,7 +73,7 @@ async function modelSpeed(source: ModelSource, backend: KernelBackend): Promise<
   const { vocabSize } = model.config;
   const prompt = Array.from({ length: promptTokens }, (_, i) => (i * 37 + 5) % vocabSize);
   await model.forward(prompt.slice(0, 16), { from: 15 });
-  const cache = fullCache(kvShape(model.config));
+  const cache = model.createCache();
 
   const start = performance.now();
   let { data: logits } = await model.forward(prompt, { cache, from: prompt.length - 1 });

@@ -3,48 +3,62 @@
  * Sources: arXiv 1706.03762; grouped heads arXiv 2305.13245; window as in arXiv 2310.06825 (a token sees itself and the
  * `window - 1` tokens before it).
  */
-import type { AttentionShape, KvView } from '@halftone/tensor';
+import type { AttentionShape, BlockKernels, KvView } from '@halftone/tensor';
 
 /**
- * `query` and `out` are `[positions.length, heads * headDim]` row-major; `view(kvHead)` gives the keys and values to attend to.
- * A query at position `p` sees entries at positions in `(p - window, p]`; one that sees none gets zeros. Softmax and sums are
- * in float64.
+ * Attention in TypeScript: softmax and sums in float64, `2 * rows * entries * heads * headDim` multiplications. The function
+ * keeps its buffers from call to call.
  */
-export function attend(
-  shape: AttentionShape,
-  query: Float32Array,
+export function attention(): BlockKernels['attend'] {
+  let query = new Float64Array(0);
+  let result = new Float64Array(0);
+  let weights = new Float64Array(0);
+  return (shape, queries, positions, view, out) => {
+    const { heads, kvHeads, headDim } = shape;
+    if (query.length !== headDim) {
+      query = new Float64Array(headDim);
+      result = new Float64Array(headDim);
+    }
+    for (let kvHead = 0; kvHead < kvHeads; kvHead++) {
+      const entries = view(kvHead);
+      if (weights.length < entries.length) weights = new Float64Array(Math.max(entries.length, 2 * weights.length));
+      attendHeads(shape, (kvHead * heads) / kvHeads, queries, positions, entries, query, result, weights, out);
+    }
+  };
+}
+
+/** The query heads from `first` that share one key/value head. */
+function attendHeads(
+  { heads, kvHeads, headDim, window }: AttentionShape,
+  first: number,
+  queries: Float32Array,
   positions: Int32Array,
-  view: (kvHead: number) => KvView,
+  entries: KvView,
+  query: Float64Array,
+  result: Float64Array,
+  weights: Float64Array,
   out: Float32Array,
 ): void {
-  const { heads, kvHeads, headDim, window } = shape;
-  const group = heads / kvHeads;
-  const q = new Float64Array(headDim);
-  const result = new Float64Array(headDim);
+  const { keys, values } = entries;
   const scale = 1 / Math.sqrt(headDim);
-  for (let kvHead = 0; kvHead < kvHeads; kvHead++) {
-    const entries = view(kvHead);
-    const { keys, values } = entries;
-    const weights = new Float64Array(entries.length);
-    for (let row = 0; row < positions.length; row++) {
-      const start = window === undefined ? 0 : firstEntryAt(positions[row] - window + 1, entries);
-      const end = firstEntryAt(positions[row] + 1, entries);
-      for (let head = kvHead * group; head < (kvHead + 1) * group; head++) {
-        const at = (row * heads + head) * headDim;
-        for (let i = 0; i < headDim; i++) q[i] = query[at + i] * scale;
-        for (let t = start, k = start * headDim; t < end; t++) {
-          let sum = 0.0;
-          for (let i = 0; i < headDim; i++, k++) sum += q[i] * keys[k];
-          weights[t] = sum;
-        }
-        const total = exponentials(weights, start, end);
-        result.fill(0);
-        for (let t = start, k = start * headDim; t < end; t++) {
-          const weight = weights[t];
-          for (let i = 0; i < headDim; i++, k++) result[i] += weight * values[k];
-        }
-        for (let i = 0; i < headDim; i++) out[at + i] = end > start ? result[i] / total : 0;
+  for (let row = 0; row < positions.length; row++) {
+    const start = window === undefined ? 0 : firstEntryAt(positions[row] - window + 1, entries);
+    const end = firstEntryAt(positions[row] + 1, entries);
+    for (let head = first; head < first + heads / kvHeads; head++) {
+      const at = (row * heads + head) * headDim;
+      for (let i = 0; i < headDim; i++) query[i] = queries[at + i] * scale;
+      for (let t = start, k = start * headDim; t < end; t++) {
+        let sum = 0.0;
+        for (let i = 0; i < headDim; i++, k++) sum += query[i] * keys[k];
+        weights[t] = sum;
       }
+      const total = exponentials(weights, start, end);
+      result.fill(0);
+      for (let t = start, k = start * headDim; t < end; t++) {
+        const weight = weights[t];
+        for (let i = 0; i < headDim; i++, k++) result[i] += weight * values[k];
+      }
+      for (let i = 0; i < headDim; i++) out[at + i] = end > start ? result[i] / total : 0;
     }
   }
 }

@@ -46,6 +46,7 @@ export {
   penalizeRepetition,
   SAMPLING_DEFAULTS,
   type SamplingOptions,
+  sampler,
   sampleToken,
   type TokenDistribution,
   tokenDistribution,

@@ -1,7 +1,7 @@
 import type { KvView } from '@halftone/tensor';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { attend } from '../src/attention.js';
+import { attention } from '../src/attention.js';
 import { noise } from './tiny-models.js';
 
 /** Softmax over the entries that a query may see, written down plainly. */
@@ -22,7 +22,9 @@ function plain(query: Float32Array, position: number, entries: KvView, headDim: 
   );
 }
 
-describe('attend', () => {
+const attend = attention();
+
+describe('attention', () => {
   it('agrees with plain softmax for any rows, gaps in the cache, windows and head sizes', () => {
     fc.assert(
       fc.property(

@@ -1,4 +1,4 @@
-import type { Awaitable, BlockKernels, KernelMemory, NormNode } from '@halftone/tensor';
+import type { Awaitable, BlockKernels, NormNode } from '@halftone/tensor';
 import type { ModelSource } from '../model-source.js';
 import { type LoadOptions, loadVector } from '../weights.js';
 
@@ -18,22 +18,16 @@ export async function loadNorm(
   const { features, epsilon } = node;
   const gainValues = await loadVector(source, node.gain, features, options);
   const biasValues = node.bias === undefined ? undefined : await loadVector(source, node.bias, features, options);
-  const gain = placed(gainValues, kernels);
-  const bias = biasValues && placed(biasValues, kernels);
+  const parameters = kernels.allocate(biasValues === undefined ? features : 2 * features);
+  parameters.set(gainValues);
+  if (biasValues !== undefined) parameters.set(biasValues, features);
+  const gain = parameters.subarray(0, features);
+  const bias = biasValues && parameters.subarray(features);
   return {
     run:
       node.kind === 'rms'
         ? (x, rows, out) => kernels.rmsNorm(x, rows, features, gain, epsilon, out)
         : (x, rows, out) => kernels.layerNorm(x, rows, features, gain, bias, epsilon, out),
-    dispose() {
-      kernels.free(gain);
-      if (bias !== undefined) kernels.free(bias);
-    },
+    dispose: () => kernels.free(parameters),
   };
-}
-
-function placed(values: Float32Array, memory: KernelMemory): Float32Array {
-  const array = memory.allocate(values.length);
-  array.set(values);
-  return array;
 }

@@ -1,7 +1,7 @@
 import { layerNorm, rmsNorm } from '@halftone/norms';
 import type { BlockKernels } from '@halftone/tensor';
 import { activate } from '../activation.js';
-import { attend } from '../attention.js';
+import { attention } from '../attention.js';
 import { applyRope } from '../rope.js';
 
 /** The rest of a block in plain TypeScript, on arrays of the JavaScript heap: for backends that multiply matrices only. */
@@ -16,6 +16,6 @@ export function plainBlockKernels(): BlockKernels {
     add(x, y, length) {
       for (let i = 0; i < length; i++) x[i] += y[i];
     },
-    attend,
+    attend: attention(),
   };
 }

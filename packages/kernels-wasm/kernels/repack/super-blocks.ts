@@ -153,6 +153,13 @@ function codes(type: SuperType): string {
   const { codes: codesOf, bias } = TYPES[type];
   const header = headerBytes(layout);
   const offsets = (at: number) => [at, at + 32, at + 64, at + 96];
+  if (layout.storage === 'crumb') {
+    return storeColumns(
+      ofRows((p) => `fourInByte(${codesOf(p, 0)}, ${codesOf(p, 1)})`),
+      'out',
+      [header, header + 32],
+    );
+  }
   if (layout.storage === 'nibble') {
     const both = (p: string) => {
       const pair = `v128.or(${codesOf(p, 0)}, i16x8.shl(${codesOf(p, 1)}, 4))`;

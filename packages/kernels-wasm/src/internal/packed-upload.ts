@@ -12,9 +12,10 @@ import {
 import type { Machine } from '../runtime.js';
 import { ALIGNMENT } from './allocator.js';
 import type { Arena } from './arena.js';
-import { type HeldWeight, quantizedPanels } from './held-weight.js';
+import { type HeldWeight, heldBytes, holdPanels, type Panels } from './held-weight.js';
 import { PANEL } from './layout.js';
 import { checkWeight } from './linear-checks.js';
+import { affineEntries } from './quantized-panels.js';
 import { panelBytes, panelDepth, repack } from './repack.js';
 import { BLOCK_FORMS, isStoredType, type StoredType } from './stored-types.js';
 
@@ -39,10 +40,14 @@ export async function packedUpload(
   const [outFeatures, inFeatures] = weight.shape;
   const rowBytes = rowByteLength(dtype, inFeatures);
   const size = panelBytes(dtype, inFeatures);
-  const panels = Math.ceil(outFeatures / PANEL);
-  const biasBytes = panels * PANEL * 4;
-  const byteLength = panels * size + biasBytes;
-  const { arena, address, staging, stagingRows } = reserve(machine, byteLength, rowBytes, outFeatures);
+  const form = isGgmlType(dtype) ? BLOCK_FORMS[dtype] : undefined;
+  const panels: Panels = {
+    shape: [outFeatures, inFeatures],
+    depth: panelDepth(dtype, inFeatures),
+    byteLength: Math.ceil(outFeatures / PANEL) * size,
+    quantized: form && { ...form, entries: affineEntries(form.center) },
+  };
+  const { arena, address, staging, stagingRows } = reserve(machine, heldBytes(panels), rowBytes, outFeatures);
   try {
     for (let start = 0; start < outFeatures; start += stagingRows) {
       throwIfAborted(signal, WHERE);
@@ -59,22 +64,7 @@ export async function packedUpload(
   } finally {
     arena.free(staging);
   }
-  const biasAt = address + panels * size;
-  arena.floats.fill(0, biasAt / 4, (biasAt + biasBytes) / 4);
-  if (bias !== undefined) arena.floats.set(bias, biasAt / 4);
-  const form = isGgmlType(dtype) ? BLOCK_FORMS[dtype] : undefined;
-  return {
-    outFeatures,
-    inFeatures,
-    byteLength,
-    arena,
-    panels,
-    panelBytes: size,
-    depth: panelDepth(dtype, inFeatures),
-    weight: address,
-    bias: biasAt,
-    quantized: form && quantizedPanels(machine.build, form.layout, form.center),
-  };
+  return holdPanels(machine.build, panels, bias, arena, address);
 }
 
 function storedType(weight: PackedTensor | LazyTensor): StoredType {

@@ -29,7 +29,7 @@ export interface StoredRows {
 }
 
 /**
- * Writes the panels of `stored` to `to`, in the same arena: byte for byte what `affineWeight(...).pack` writes for the unpacked
+ * Writes the panels of `stored` to `to`, in the same arena: byte for byte what `panelWeight(...).pack` writes for the unpacked
  * tensor, or `packFloatPanels` for the decoded one (but for the payloads of NaN).
  */
 export async function repack(machine: Machine, arena: Arena, stored: StoredRows, to: number): Promise<void> {

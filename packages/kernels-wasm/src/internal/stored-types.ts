@@ -1,7 +1,7 @@
 import type { GgmlType } from '@halftone/tensor';
 import type { Layout, Storage } from './layout.js';
 
-/** How blocks are held: what `affineWeight` gives for the unpacked weight. */
+/** How blocks are held: what `panelWeight` gives for the unpacked weight. */
 export interface BlockForm {
   readonly layout: Layout;
   /** Taken from stored codes. */
@@ -15,7 +15,7 @@ export const BLOCK_FORMS: Readonly<Record<GgmlType, BlockForm>> = {
   Q5_0: form('sixBit', 1, 32),
   Q5_1: form('sixBit', 1, 'offsets'),
   Q8_0: form('byte', 1, 0),
-  Q2_K: form('nibble', 2, 'offsets'),
+  Q2_K: form('crumb', 2, 'offsets'),
   Q3_K: form('nibble', 2, 8),
   Q4_K: form('nibble', 1, 'offsets'),
   Q5_K: form('sixBit', 1, 'offsets'),

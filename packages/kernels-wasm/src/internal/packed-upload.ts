@@ -43,6 +43,7 @@ export async function packedUpload(
   const biasBytes = panels * PANEL * 4;
   const byteLength = panels * size + biasBytes;
   const { arena, address, staging, stagingRows } = reserve(machine, byteLength, rowBytes, outFeatures);
+  const repackInTurn = machine.inTurn(repack);
   try {
     for (let start = 0; start < outFeatures; start += stagingRows) {
       throwIfAborted(signal, WHERE);
@@ -51,7 +52,7 @@ export async function packedUpload(
       await readRows(weight, { start, end: start + rows }, into, signal);
       machine.checkAlive();
       const stored = { dtype, address: staging, rows, rowBytes, columns: inFeatures };
-      await repack(machine, arena, stored, address + (start / PANEL) * size);
+      await repackInTurn(machine, arena, stored, address + (start / PANEL) * size);
     }
   } catch (error) {
     arena.free(address);

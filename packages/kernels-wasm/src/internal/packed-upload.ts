@@ -48,6 +48,7 @@ export async function packedUpload(
     quantized: form && { ...form, entries: affineEntries(form.center) },
   };
   const { arena, address, staging, stagingRows } = reserve(machine, heldBytes(panels), rowBytes, outFeatures);
+  const repackInTurn = machine.inTurn(repack);
   try {
     for (let start = 0; start < outFeatures; start += stagingRows) {
       throwIfAborted(signal, WHERE);
@@ -56,7 +57,7 @@ export async function packedUpload(
       await readRows(weight, { start, end: start + rows }, into, signal);
       machine.checkAlive();
       const stored = { dtype, address: staging, rows, rowBytes, columns: inFeatures };
-      await repack(machine, arena, stored, address + (start / PANEL) * size);
+      await repackInTurn(machine, arena, stored, address + (start / PANEL) * size);
     }
   } catch (error) {
     arena.free(address);

@@ -30,9 +30,9 @@ export interface StoredRows {
 
 /**
  * Writes the panels of `stored` to `to`, in the same arena: byte for byte what `panelWeight(...).pack` writes for the unpacked
- * tensor, or `packFloatPanels` for the decoded one (but for the payloads of NaN).
+ * tensor, or `packFloatPanels` for the decoded one (but for the payloads of NaN). An operation for `inTurn`.
  */
-export async function repack(machine: Machine, arena: Arena, stored: StoredRows, to: number): Promise<void> {
+export function repack(machine: Machine, arena: Arena, stored: StoredRows, to: number): void | Promise<void> {
   const { dtype, address, rows, rowBytes, columns } = stored;
   const panels = Math.ceil(rows / PANEL);
   const size = panelBytes(dtype, columns);
@@ -43,8 +43,10 @@ export async function repack(machine: Machine, arena: Arena, stored: StoredRows,
   job.stepped(to, size);
   job.value(isGgmlType(dtype) ? columns / GGML_TYPES[dtype].blockSize : columns);
   job.count();
-  await job.run(panels, size * BYTE_COST);
-  if (rows % PANEL !== 0) clearRows(arena, to + (panels - 1) * size, size, rows % PANEL);
+  const pending = job.run(panels, size * BYTE_COST);
+  if (rows % PANEL === 0) return pending;
+  const clear = () => clearRows(arena, to + (panels - 1) * size, size, rows % PANEL);
+  return pending === undefined ? clear() : pending.then(clear);
 }
 
 /** Panels are runs of 8 words, one for each row: rows from `first` on become zeros. */

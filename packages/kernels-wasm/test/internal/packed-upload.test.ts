@@ -13,7 +13,7 @@ import {
   tensor,
 } from '@halftone/tensor';
 import fc from 'fast-check';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { wasmBackend } from '../../src/index.js';
 import { packFloatPanels } from '../../src/internal/float-panels.js';
 import { blockBytes, codeBits, headerBytes, TABLE_BYTES } from '../../src/internal/layout.js';
@@ -139,6 +139,33 @@ describe.each(BUILDS)('repacking in the %s build', (build) => {
     await check(stored('Q4_0', [1027, 2048]), 2);
     await check(stored('Q6_K', [1027, 7 * 256]), 2);
     await check(stored('f32', [2203, 1025]), 2);
+  });
+});
+
+describe('where a thread may not wait', () => {
+  it('uploads that overlap wait for each other', async () => {
+    const wait = vi.spyOn(Atomics, 'wait').mockImplementation(() => {
+      throw new TypeError('Atomics.wait cannot be called in this context');
+    });
+    const runtime = machine({ build: 'simd', threads: 2, memoryBytes: 2 ** 26 });
+    try {
+      const weights = [1, 2, 3].map((seed) => stored('Q4_0', [1003, 1024], seed));
+      // The workers start with the first jobs; later ones are pending.
+      for (let round = 0; round < 5; round++) {
+        const held = await Promise.all(weights.map((weight) => packedUpload(runtime, weight, undefined)));
+        for (const [i, { arena, weight, bias }] of held.entries()) {
+          const { words, isFloat } = expectedPanels(weights[i]);
+          const actual = new Uint32Array(arena.memory.buffer, weight, (bias - weight) / 4).slice();
+          const expected = withPlainNaN(words, isFloat);
+          expect(withPlainNaN(actual, isFloat).findIndex((word, at) => word !== expected[at])).toBe(-1);
+          arena.free(weight);
+        }
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    } finally {
+      wait.mockRestore();
+      await runtime.dispose();
+    }
   });
 });
 

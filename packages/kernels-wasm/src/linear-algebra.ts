@@ -1,12 +1,7 @@
 import type { Awaitable } from '@halftone/tensor';
-import { checkApart, checkedStrides, checkMatrix, checkOneType, checkSizes } from './internal/algebra/checks.js';
-import { batchedProduct } from './internal/algebra/gemm.js';
-import { rowMajor, transposed } from './internal/algebra/matrix.js';
-import { multiply } from './internal/algebra/multiply.js';
-import { elementBytes, type FloatArray, input, output, withOperands } from './internal/algebra/operands.js';
-import { finish } from './internal/algebra/steps.js';
-import { plainBatchedGemm, scaleMatrices } from './plain/gemm.js';
-import { mirrorLower, plainSyrk } from './plain/syrk.js';
+import { factorizations } from './internal/algebra/factorizations.js';
+import type { FloatArray } from './internal/algebra/operands.js';
+import { products } from './internal/algebra/products.js';
 import type { Machine, WasmRuntime } from './runtime.js';
 
 /** `c = alpha op(a) op(b) + beta c` with `op(a)` `[m, k]`, `op(b)` `[k, n]` and `c` `[m, n]`, row-major. */
@@ -37,10 +32,37 @@ export interface BatchedGemm extends Gemm {
   readonly strideC?: number;
 }
 
-/** Options of `syrk`. */
 export interface SyrkOptions {
-  /** With `lower`, what is above the diagonal is left alone: sums of many calls need `both` in the last one only. Default `both`. */
+  /**
+   * With `lower`, what is above the diagonal is left alone: of calls that add to one matrix, only the last needs `both`.
+   * Default `both`.
+   */
   readonly triangle?: 'both' | 'lower';
+}
+
+/** `op(t) x = alpha b`, or on the right `x op(t) = alpha b`, with `t` `[n, n]`. */
+export interface TriangularSystem {
+  readonly n: number;
+  /** Columns of `b` `[n, vectors]`, or on the right rows of `b` `[vectors, n]`. */
+  readonly vectors: number;
+  /** Default `left`. */
+  readonly side?: 'left' | 'right';
+  /** The triangle of `t` that counts; the other one is not read. Default `lower`. */
+  readonly triangle?: 'lower' | 'upper';
+  /** `op(t)` is the transpose. Default false. */
+  readonly transpose?: boolean;
+  /** Default 1. */
+  readonly alpha?: number;
+}
+
+export interface FactorOptions {
+  /** `float64` works on a float64 copy and rounds the result once. It halves the speed. Default: the type of the matrices. */
+  readonly accumulate?: 'float32' | 'float64';
+}
+
+export interface InverseFactorOptions extends FactorOptions {
+  /** Added to the diagonal, as a share of its mean. Default 0.01, GPTQ's `percdamp`. */
+  readonly damping?: number;
 }
 
 /**
@@ -48,8 +70,10 @@ export interface SyrkOptions {
  * otherwise. Arrays may be any; those of the runtime's `allocate`, and views of their memory, spare copies. Results are the same
  * for any number of threads. A method resolves (or returns) when its output is written; start no other one before.
  *
- * Throws `SHAPE` for sizes that do not fit, `DTYPE` for mixed types, `RANGE` for an output that overlaps an operand, `DEVICE` when
- * there is no memory to work in.
+ * Triangles, factors and inverses follow `@halftone/numerics`: factors are lower triangular with zeros above.
+ *
+ * Throws `SHAPE` for sizes that do not fit, `DTYPE` for mixed types, `RANGE` for an output that overlaps an operand and is not
+ * the same, `DEVICE` when there is no memory to work in.
  */
 export interface LinearAlgebra {
   /** Costs `2 m n k` flops. */
@@ -60,57 +84,32 @@ export interface LinearAlgebra {
    * summed in float32, and such sums in float64.
    */
   syrk(x: FloatArray, rows: number, n: number, g: FloatArray, options?: SyrkOptions): Awaitable<void>;
+  /** Puts the solution in the place of `b`. Costs `n² vectors` flops. */
+  solveTriangular(system: TriangularSystem, t: FloatArray, b: FloatArray): Awaitable<void>;
+  /**
+   * The lower factor `L` with `a = L Lᵀ`. Reads the lower triangle; `out` may be `a`. Throws `NUMERIC` with the index of the pivot
+   * when `a` is not positive definite; then `out` holds nothing of use. Costs `n³ / 3` flops.
+   */
+  cholesky(a: FloatArray, n: number, out: FloatArray, options?: FactorOptions): Awaitable<void>;
+  /** Solves `a x = b` in place for `b` `[n, vectors]`, given the factor of `a`. Costs `2 n² vectors` flops. */
+  choleskySolve(l: FloatArray, n: number, b: FloatArray, vectors: number): Awaitable<void>;
+  /** The inverse of a lower triangular matrix. Reads the lower triangle; `out` may be `l`. Costs `n³ / 3` flops. */
+  invertLower(l: FloatArray, n: number, out: FloatArray, options?: FactorOptions): Awaitable<void>;
+  /** The inverse, exactly symmetric, of what `cholesky` takes. Throws as `cholesky`. Costs `n³` flops. */
+  invertPositiveDefinite(a: FloatArray, n: number, out: FloatArray, options?: FactorOptions): Awaitable<void>;
+  /**
+   * The upper triangular `U` with `UᵀU = (h + damping * mean(diag h) * I)⁻¹` that GPTQ rounds with, as in `@halftone/numerics`.
+   * `out` may be `h`. Throws `NUMERIC` for an unusable diagonal and as `cholesky`. Costs `2 n³ / 3` flops.
+   */
+  choleskyUpperOfInverse(h: FloatArray, n: number, out: FloatArray, options?: InverseFactorOptions): Awaitable<void>;
 }
 
 /**
- * Linear algebra on a runtime's memories and threads, or without a runtime, as where WebAssembly SIMD is missing, in plain
- * TypeScript: 10 to 30 times slower, with sums in float64.
+ * Linear algebra on a runtime's memories and threads or, without a runtime, in plain TypeScript for where WebAssembly SIMD is
+ * missing: many times slower, with sums in float64.
  */
 export function linearAlgebra(runtime?: WasmRuntime): LinearAlgebra {
-  // Every runtime is made by `wasmRuntime`.
+  // `wasmRuntime` makes every runtime, and makes it a machine.
   const machine = runtime as Machine | undefined;
-  const gemmAs = (where: string, product: BatchedGemm, a: FloatArray, b: FloatArray, c: FloatArray) => {
-    const strides = checkedStrides(where, product, a, b, c);
-    checkOneType(where, a, b, c);
-    checkApart(where, 'c', c, a, b);
-    const { m, n, k, count, alpha = 1, beta = 0, rowStrideC = n } = product;
-    if (m * n * count === 0) return undefined;
-    if (k === 0 || alpha === 0) return scaleMatrices(product, strides, c);
-    if (machine === undefined) return plainBatchedGemm(product, strides, a, b, c);
-    const gaps = rowStrideC > n || strides.strideC > m * n;
-    const operands = [input(a), input(b), output(c, beta !== 0 || gaps)];
-    return finish(
-      withOperands(machine, operands, (place, addresses) =>
-        batchedProduct(place, elementBytes(c), product, strides, addresses),
-      ),
-    );
-  };
-
-  return {
-    gemm: (product, a, b, c) => gemmAs('gemm', { ...product, count: 1 }, a, b, c),
-    batchedGemm: (product, a, b, c) => gemmAs('batchedGemm', product, a, b, c),
-    syrk(x, rows, n, g, { triangle = 'both' } = {}) {
-      checkSizes('syrk', { rows, n });
-      checkMatrix('syrk', 'x', x, rows, n);
-      checkMatrix('syrk', 'g', g, n, n);
-      if (elementBytes(g) === 4) checkOneType('syrk', x, g);
-      checkApart('syrk', 'g', g, x);
-      const mirror = () => (triangle === 'both' ? mirrorLower(g, n) : undefined);
-      if (rows * n === 0) return mirror();
-      if (machine === undefined) {
-        plainSyrk(x, rows, n, g);
-        return mirror();
-      }
-      const bytes = elementBytes(x);
-      const pending = finish(
-        withOperands(machine, [input(x), output(g, true)], (place, [xAt, gAt]) => {
-          const b = rowMajor(xAt, n, bytes);
-          const c = rowMajor(gAt, n, elementBytes(g));
-          const product = { m: n, n, k: rows, a: transposed(b), b, c, beta: 1, diagonal: 0 };
-          return multiply(place, bytes, product, bytes !== elementBytes(g));
-        }),
-      );
-      return pending === undefined ? mirror() : pending.then(mirror);
-    },
-  };
+  return { ...products(machine), ...factorizations(machine) };
 }

@@ -7,7 +7,7 @@ export function triangleSource(build: Build, element: Element): string {
 }
 
 /**
- * Forward substitution `T x = b` in place for 64 bytes of columns of `b` at a time. `(i, j)` of `t` lies at `t + i * ti + j * tj`
+ * Forward substitution `T x = alpha b` in place for 64 bytes of columns of `b` at a time. `(i, j)` of `t` lies at `t + i * ti + j * tj`
  * (bytes, may be negative), so that transposed and upper triangles look like lower ones.
  */
 function substitute(build: Build, element: Element): string {
@@ -16,17 +16,18 @@ function substitute(build: Build, element: Element): string {
   const four = (body: (i: number) => string) => unroll(4, body, ' ');
   return `
 export function substitute${suffix}(
-  t: usize, ti: i32, tj: i32, n: i32, b: usize, bi: i32, bj: i32, columns: i32, count: i32, panel: usize
+  t: usize, ti: i32, tj: i32, n: i32, b: usize, bi: i32, bj: i32, columns: i32, alpha: ${scalar}, count: i32, panel: usize
 ): void {
+  const factor = ${vector}.splat(alpha);
   do {
     const w = min(columns, ${width}), whole = w == ${width} && bj == ${bytes};
     let from = b, x = panel;
     for (let i = n; i > 0; i--) {
-      if (whole) { ${four((q) => `v128.store(x, v128.load(from, ${16 * q}), ${16 * q});`)} }
+      if (whole) { ${four((q) => `v128.store(x, ${vector}.mul(factor, v128.load(from, ${16 * q})), ${16 * q});`)} }
       else {
         for (let j = 0; j < ${width}; j++) {
           let value: ${scalar} = 0;
-          if (j < w) value = load<${scalar}>(from + <usize>(j * bj));
+          if (j < w) value = alpha * load<${scalar}>(from + <usize>(j * bj));
           store<${scalar}>(x + <usize>(j * ${bytes}), value);
         }
       }
@@ -38,8 +39,8 @@ export function substitute${suffix}(
       let ${four((q) => `s${q} = v128.load(x, ${16 * q})${q < 3 ? ',' : ';'}`)}
       let tp = row, xp = panel;
       for (let k = i; k > 0; k--) {
-        const factor = ${loadSplat(element, 'tp')};
-        ${four((q) => `s${q} = ${multiplySubtract(build, element, 'factor', `v128.load(xp, ${16 * q})`, `s${q}`)};`)}
+        const value = ${loadSplat(element, 'tp')};
+        ${four((q) => `s${q} = ${multiplySubtract(build, element, 'value', `v128.load(xp, ${16 * q})`, `s${q}`)};`)}
         tp += <usize>tj; xp += 64;
       }
       const pivot = ${loadSplat(element, 'tp')};

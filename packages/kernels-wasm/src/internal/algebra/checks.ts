@@ -1,5 +1,5 @@
 import { HalftoneError } from '@halftone/tensor';
-import type { BatchedGemm } from '../../linear-algebra.js';
+import type { BatchedGemm, TriangularSystem } from '../../linear-algebra.js';
 import type { FloatArray } from './operands.js';
 
 /** Throws `SHAPE` unless these are counts. */
@@ -111,4 +111,22 @@ function checkExtent(
       details: { length: array.length, count, rows, columns, rowStride, stride },
     },
   );
+}
+
+export function checkSystem(where: string, system: TriangularSystem, t: FloatArray, b: FloatArray): void {
+  const { n, vectors, side = 'left' } = system;
+  checkSizes(where, { n, vectors });
+  checkOneType(where, t, b);
+  checkMatrix(where, 't', t, n, n);
+  if (side === 'left') checkMatrix(where, 'b', b, n, vectors);
+  else checkMatrix(where, 'b', b, vectors, n);
+  checkApart(where, 'b', b, t);
+}
+
+/** For a matrix whose factor or inverse goes to `out`. */
+export function checkTransformed(where: string, a: FloatArray, n: number, out: FloatArray): void {
+  checkSquare(where, 'the matrix', a, n);
+  checkSquare(where, 'out', out, n);
+  checkOneType(where, a, out);
+  checkApartOrSame(where, 'out', out, a);
 }

@@ -4,7 +4,7 @@ import { algebraTile, BATCH, BATCH_BYTES, PACKED, SUM_DEPTH, TEMPORARY_BYTES } f
 import type { Strides } from './checks.js';
 import { type Matrix, rowMajor } from './matrix.js';
 import { multiply, type Product } from './multiply.js';
-import type { ElementBytes, Place } from './operands.js';
+import { type ElementBytes, type Place, view } from './operands.js';
 import type { Steps } from './steps.js';
 
 /** Products with more multiplications than this are worth all threads each. */
@@ -52,14 +52,13 @@ function smallProducts(
   const padded = Math.ceil(m / tile.rows) * tile.rows + Math.ceil(n / tile.columns) * tile.columns;
   const threadBytes = Math.ceil((TEMPORARY_BYTES + padded * Math.min(k, SUM_DEPTH) * bytes) / 64) * 64;
   const record = arena.scratch(BATCH_BYTES + threadBytes * machine.threads);
-  const words = new Int32Array(arena.memory.buffer, record, BATCH_BYTES / 4);
+  const words = new Int32Array(arena.bytes.buffer, record, BATCH_BYTES / 4);
   const [stepA, stepB, stepC] = steps;
   const sides = { stepA, rowStepA: a.row, depthStepA: a.column, stepB, columnStepB: b.column, depthStepB: b.row };
   const fields = { m, n, k, ...sides, stepC, rowStepC: c.row };
   for (const [name, value] of Object.entries(fields)) words[BATCH[name as keyof typeof fields]] = value;
-  const factors = bytes === 8 ? Float64Array : Float32Array;
-  new factors(arena.memory.buffer, record + 4 * BATCH.alpha, 1)[0] = alpha;
-  new factors(arena.memory.buffer, record + 4 * BATCH.beta, 1)[0] = beta;
+  view(arena, record + 4 * BATCH.alpha, { length: 1, bytes })[0] = alpha;
+  view(arena, record + 4 * BATCH.beta, { length: 1, bytes })[0] = beta;
   const { job } = machine;
   job.start(arena, machine.compiled(ALGEBRA), bytes === 8 ? 'batch64' : 'batch32');
   job.value(record);

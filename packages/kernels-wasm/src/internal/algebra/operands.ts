@@ -103,8 +103,11 @@ function reserve(machine: Machine, home: Arena | undefined, byteLength: number):
   });
 }
 
-export function view({ memory }: Arena, address: number, { length, bytes }: Operand): FloatArray {
-  return bytes === 8
-    ? new Float64Array(memory.buffer, address, length)
-    : new Float32Array(memory.buffer, address, length);
+/** Elements at an address. */
+export function view(
+  { bytes: all }: Arena,
+  address: number,
+  { length, bytes }: Pick<Operand, 'length' | 'bytes'>,
+): FloatArray {
+  return bytes === 8 ? new Float64Array(all.buffer, address, length) : new Float32Array(all.buffer, address, length);
 }

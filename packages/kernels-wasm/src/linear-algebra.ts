@@ -56,7 +56,10 @@ export interface TriangularSystem {
 }
 
 export interface FactorOptions {
-  /** `float64` works on a float64 copy and rounds the result once. It halves the speed. Default: the type of the matrices. */
+  /**
+   * `float64` works on a float64 copy of float32 matrices and rounds the result once, at half the speed. Float64 matrices are
+   * always worked on in float64. Default: the type of the matrices.
+   */
   readonly accumulate?: 'float32' | 'float64';
 }
 

@@ -1,4 +1,4 @@
-import { clearUpper, notPositiveDefinite } from '../internal/algebra/cholesky.js';
+import { HalftoneError } from '@halftone/tensor';
 import type { FloatArray } from '../internal/algebra/operands.js';
 import { mirrorLower } from './syrk.js';
 
@@ -41,4 +41,17 @@ export function plainInvertPositiveDefinite(a: FloatArray, n: number): void {
     }
   }
   mirrorLower(a, n);
+}
+
+/** Zeros above the diagonal. */
+export function clearUpper(values: FloatArray, n: number): void {
+  for (let i = 0; i < n; i++) values.fill(0, i * n + i + 1, (i + 1) * n);
+}
+
+export function notPositiveDefinite(where: string, pivot: number, value: number): HalftoneError {
+  const fix = 'add to the diagonal (more damping), or remove inputs that are constant or repeated';
+  return new HalftoneError('NUMERIC', `matrix is not positive definite: pivot ${pivot} is ${value}; ${fix}`, {
+    where,
+    details: { pivot, value },
+  });
 }

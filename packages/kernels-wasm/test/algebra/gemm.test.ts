@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest';
-import type { BatchedGemm, Gemm } from '../../src/index.js';
+import { type BatchedGemm, type Gemm, linearAlgebra } from '../../src/index.js';
 import type { FloatArray } from '../../src/internal/algebra/operands.js';
+import { type Machine, machine } from '../../src/runtime.js';
 import {
   absolute,
   bits,
@@ -217,5 +218,53 @@ describe('refuses', () => {
   it('types that differ', () => {
     const c = new Float64Array(4) as unknown as Float32Array;
     refused('DTYPE', (algebra) => algebra.gemm({ m: 2, n: 2, k: 2 }, f(4), f(4), c));
+  });
+});
+
+describe('memories and waiting', () => {
+  const [m, n, k] = [130, 70, 300];
+  const [a, b] = [random(Float32Array, m * k, 1), random(Float32Array, k * n, 2)];
+  const expected = new Float32Array(m * n);
+  all[0].algebra.gemm({ m, n, k }, a, b, expected);
+  const { build } = all[0].runtime;
+
+  it('takes operands that lie in different memories, full ones too', async () => {
+    const small = machine({ build, threads: 1, memoryBytes: 2 ** 21 });
+    const algebra = linearAlgebra(small);
+    const [aIn, bIn, c] = [a, b, expected].map((array) => {
+      const copy = placed(small, array);
+      while (small.arenaOf(copy)?.allocate(2 ** 14) !== undefined);
+      return copy;
+    });
+    expect(new Set([aIn, bIn, c].map((array) => small.arenaOf(array))).size).toBe(3);
+    c.fill(Number.NaN);
+    algebra.gemm({ m, n, k }, aIn, bIn, c);
+    expect(bits(c).equals(bits(expected))).toBe(true);
+    await small.dispose();
+    expect(() => algebra.gemm({ m, n, k }, aIn, bIn, c)).toThrow(expect.objectContaining({ code: 'DEVICE' }));
+  });
+
+  it('waits for jobs where threads do, and gives memory back when one fails', async () => {
+    const runtime = machine({ build, threads: 1, memoryBytes: 2 ** 26 });
+    const { job } = runtime;
+    const later = linearAlgebra({ ...runtime, job: { ...job, run: async (...items) => job.run(...items) } } as Machine);
+    const c = new Float32Array(m * n);
+    await later.gemm({ m, n, k }, a, b, c);
+    expect(bits(c).equals(bits(expected))).toBe(true);
+    const g = new Float32Array(n * n);
+    await later.syrk(b, k, n, g);
+    const same = new Float32Array(n * n);
+    all[0].algebra.syrk(b, k, n, same);
+    expect(bits(g).equals(bits(same))).toBe(true);
+    const diagonal = new Float32Array(n * n);
+    for (let i = 0; i < n; i++) diagonal[i * n + i] = i === 65 ? -1 : 4;
+    await expect(later.choleskyUpperOfInverse(diagonal, n, g)).rejects.toThrow(/index 65/);
+    await later.invertPositiveDefinite(diagonal.map(Math.abs), n, g);
+    expect([g[0], g[65 * (n + 1)]]).toEqual([0.25, 1]);
+    const before = runtime.place(64)[1];
+    const failing = { ...job, run: async () => Promise.reject(new Error('failed')) };
+    const broken = linearAlgebra({ ...runtime, job: failing } as unknown as Machine);
+    await expect(broken.gemm({ m, n, k }, a, b, c)).rejects.toThrow('failed');
+    expect(runtime.place(64)[1]).toBe(before + 64);
   });
 });

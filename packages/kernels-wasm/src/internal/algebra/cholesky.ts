@@ -1,9 +1,9 @@
-import { HalftoneError } from '@halftone/tensor';
+import { notPositiveDefinite } from '../../plain/cholesky.js';
 import { ALGEBRA } from '../modules/algebra.js';
 import { SUM_DEPTH, TRIANGLE } from './blocking.js';
 import { type Matrix, part, transposed } from './matrix.js';
 import { multiply } from './multiply.js';
-import { type ElementBytes, type FloatArray, type Place, view } from './operands.js';
+import { type ElementBytes, type Place, view } from './operands.js';
 import type { Steps } from './steps.js';
 import { middle, solve } from './triangular.js';
 
@@ -29,14 +29,6 @@ function factorSmall({ machine, arena }: Place, bytes: ElementBytes, a: Matrix, 
   const { at } = part(a, index, index);
   const [value] = view(arena, at, { length: 1, bytes });
   throw notPositiveDefinite('cholesky', start + index, value);
-}
-
-export function notPositiveDefinite(where: string, pivot: number, value: number): HalftoneError {
-  const fix = 'add to the diagonal (more damping), or remove inputs that are constant or repeated';
-  return new HalftoneError('NUMERIC', `matrix is not positive definite: pivot ${pivot} is ${value}; ${fix}`, {
-    where,
-    details: { pivot, value },
-  });
 }
 
 /**
@@ -91,9 +83,4 @@ export function* gramOfLower(place: Place, bytes: ElementBytes, m: Matrix, c: Ma
     const product = { m: size, n: size, k: size - p, a: transposed(rows), b: rows, c, beta: 1, diagonal: 0 };
     yield* multiply(place, bytes, product);
   }
-}
-
-/** Zeros above the diagonal. */
-export function clearUpper(values: FloatArray, n: number): void {
-  for (let i = 0; i < n; i++) values.fill(0, i * n + i + 1, (i + 1) * n);
 }

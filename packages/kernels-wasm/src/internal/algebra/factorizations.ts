@@ -1,13 +1,13 @@
 import type { Awaitable } from '@halftone/tensor';
 import type { FactorOptions, LinearAlgebra, TriangularSystem } from '../../linear-algebra.js';
-import { plainCholesky, plainInvertLower, plainInvertPositiveDefinite } from '../../plain/cholesky.js';
+import { clearUpper, plainCholesky, plainInvertLower, plainInvertPositiveDefinite } from '../../plain/cholesky.js';
 import { plainUpperOfInverse } from '../../plain/inverse-factor.js';
 import { mirrorLower } from '../../plain/syrk.js';
 import { plainSolveTriangular } from '../../plain/triangular.js';
 import type { Machine } from '../../runtime.js';
 import { TRIANGLE } from './blocking.js';
 import { checkSystem, checkTransformed } from './checks.js';
-import { clearUpper, factor, gramOfLower, invert } from './cholesky.js';
+import { factor, gramOfLower, invert } from './cholesky.js';
 import { dampReversed, withPivotsReversed } from './inverse-factor.js';
 import { rowMajor } from './matrix.js';
 import {
@@ -125,14 +125,13 @@ function* invertSteps({ place, bytes, n, at, corner, values }: Task): Steps {
 }
 
 function* inverseSteps(task: Task): Steps {
-  const { place, bytes, n, at, values } = task;
+  const { place, bytes, n, values } = task;
   yield* factorSteps(task);
   yield* invertSteps(task);
   const product = workspace(n * n, bytes);
-  // The values are named so that the product lies in the same memory.
-  yield* withOperands(place.machine, [product, output(values, true)], function* (_, [productAt]) {
-    const inverse = view(place.arena, productAt, product).fill(0);
-    yield* gramOfLower(place, bytes, rowMajor(at, n, bytes), rowMajor(productAt, n, bytes), n);
+  yield* withOperands(place.machine, [input(values), product], function* (where, [at, productAt]) {
+    const inverse = view(where.arena, productAt, product).fill(0);
+    yield* gramOfLower(where, bytes, rowMajor(at, n, bytes), rowMajor(productAt, n, bytes), n);
     mirrorLower(inverse, n);
     values.set(inverse);
   });

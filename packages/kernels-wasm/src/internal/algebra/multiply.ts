@@ -22,8 +22,8 @@ export interface Product {
 }
 
 /**
- * `c = alpha a b + beta c`. `m`, `n` and `k` are positive. With `accumulate`, `c` is float64 and grows by `a b`, which is summed in float32 for 256 terms at a time.
- * The operands are packed in blocks that the caches hold, by all threads; then threads multiply blocks of `c`.
+ * `c = alpha a b + beta c` for positive `m`, `n` and `k`. All threads pack the operands in blocks that the caches hold, then they
+ * multiply blocks of `c`. With `accumulate`, `c` is float64 and grows by `a b`, of which 256 terms at a time are summed in float32.
  */
 export function* multiply(place: Place, bytes: ElementBytes, product: Product, accumulate = false): Steps {
   const { m, n, k, a, b, c, alpha = 1, beta = 0, diagonal = ALL } = product;

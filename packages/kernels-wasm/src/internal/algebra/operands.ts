@@ -1,4 +1,3 @@
-import { HalftoneError } from '@halftone/tensor';
 import type { Machine } from '../../runtime.js';
 import type { Arena } from '../arena.js';
 import type { Steps } from './steps.js';
@@ -50,28 +49,65 @@ export function* withOperands(
   operands: readonly Operand[],
   body: (place: Place, addresses: readonly number[]) => Steps,
 ): Steps {
-  const home = homeOf(machine, operands);
-  const sizes = operands.map((operand) =>
-    inPlace(home, operand) ? 0 : Math.ceil((operand.length * operand.bytes) / 64) * 64,
-  );
-  const total = sizes.reduce((sum, size) => sum + size, 0);
-  const [arena, start] = reserve(machine, home, total);
+  machine.checkAlive();
+  const { arena, reserved, inPlace, addresses } = layOut(machine, operands);
+  const copies = operands.map((operand, i) => ({ operand, address: addresses[i] })).filter((_, i) => !inPlace[i]);
   try {
-    let next = start;
-    const addresses = operands.map((operand, i) => {
-      if (inPlace(arena, operand)) return (operand.array as FloatArray).byteOffset;
-      const address = next;
-      next += sizes[i];
-      if (operand.read) view(arena, address, operand).set(operand.array as FloatArray);
-      return address;
-    });
+    for (const { operand, address } of copies) {
+      if (operand.array !== undefined && operand.read) view(arena, address, operand).set(operand.array);
+    }
     yield* body({ machine, arena }, addresses);
-    operands.forEach((operand, i) => {
-      if (operand.write && !inPlace(arena, operand)) operand.array?.set(view(arena, addresses[i], operand));
-    });
+    for (const { operand, address } of copies) {
+      if (operand.array !== undefined && operand.write) operand.array.set(view(arena, address, operand));
+    }
   } finally {
-    if (total > 0) arena.free(start);
+    arena.free(reserved);
   }
+}
+
+interface Layout {
+  readonly arena: Arena;
+  /** The address of the memory for what is not in place; 0, which is nobody's, when all is. */
+  readonly reserved: number;
+  readonly inPlace: readonly boolean[];
+  readonly addresses: readonly number[];
+}
+
+/** In the memory that holds the most of the operands or, when it is too full for the others, wherever all have room. */
+function layOut(machine: Machine, operands: readonly Operand[]): Layout {
+  const home = homeOf(machine, operands);
+  if (home !== undefined) {
+    const inPlace = operands.map(({ array, bytes }) => array?.BYTES_PER_ELEMENT === bytes && home.owns(array));
+    const sizes = copiedBytes(operands, inPlace);
+    const total = sizes.reduce((sum, size) => sum + size, 0);
+    const start = total > 0 ? home.allocate(total) : undefined;
+    if (total === 0 || start !== undefined) return layout(home, operands, inPlace, sizes, start);
+  }
+  const inPlace = operands.map(() => false);
+  const sizes = copiedBytes(operands, inPlace);
+  const [arena, start] = machine.place(sizes.reduce((sum, size) => sum + size, 0));
+  return layout(arena, operands, inPlace, sizes, start);
+}
+
+/** Whole cache lines for each operand that is not in place. */
+function copiedBytes(operands: readonly Operand[], inPlace: readonly boolean[]): readonly number[] {
+  return operands.map(({ length, bytes }, i) => (inPlace[i] ? 0 : Math.ceil((length * bytes) / 64) * 64));
+}
+
+function layout(
+  arena: Arena,
+  operands: readonly Operand[],
+  inPlace: readonly boolean[],
+  sizes: readonly number[],
+  reserved = 0,
+): Layout {
+  let next = reserved;
+  const addresses = operands.map(({ array }, i) => {
+    const address = next;
+    next += sizes[i];
+    return inPlace[i] && array !== undefined ? array.byteOffset : address;
+  });
+  return { arena, reserved, inPlace, addresses };
 }
 
 /** The memory that holds the most of the operands. */
@@ -85,22 +121,6 @@ function homeOf(machine: Machine, operands: readonly Operand[]): Arena | undefin
     home = owner;
   }
   return home;
-}
-
-function inPlace(arena: Arena | undefined, { array, bytes }: Operand): boolean {
-  return array !== undefined && arena !== undefined && array.BYTES_PER_ELEMENT === bytes && arena.owns(array);
-}
-
-function reserve(machine: Machine, home: Arena | undefined, byteLength: number): readonly [Arena, number] {
-  machine.checkAlive();
-  if (home === undefined) return machine.place(Math.max(byteLength, 64));
-  if (byteLength === 0) return [home, 0];
-  const address = home.allocate(byteLength);
-  if (address !== undefined) return [home, address];
-  throw new HalftoneError('DEVICE', `no ${byteLength} bytes left beside the arrays that lie in kernel memory`, {
-    where: 'linearAlgebra',
-    details: { byteLength },
-  });
 }
 
 /** Elements at an address. */

@@ -14,6 +14,11 @@ export function finish(steps: Steps): void | Promise<void> {
 }
 
 async function finishLater(steps: Steps, first: Promise<void>): Promise<void> {
-  await first;
-  for (const pending of steps) await pending;
+  try {
+    await first;
+    for (const pending of steps) await pending;
+  } finally {
+    // Gives back what the operation holds, also when a job failed.
+    steps.return();
+  }
 }

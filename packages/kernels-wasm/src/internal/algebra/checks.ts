@@ -22,7 +22,7 @@ export function checkMatrix(where: string, name: string, array: FloatArray, rows
   });
 }
 
-export function checkSquare(where: string, name: string, array: FloatArray, n: number): void {
+function checkSquare(where: string, name: string, array: FloatArray, n: number): void {
   checkSizes(where, { n });
   checkMatrix(where, name, array, n, n);
 }
@@ -40,7 +40,7 @@ export function checkApart(where: string, name: string, written: FloatArray, ...
 }
 
 /** As `checkApart`, but they may be the same. */
-export function checkApartOrSame(where: string, name: string, written: FloatArray, read: FloatArray): void {
+function checkApartOrSame(where: string, name: string, written: FloatArray, read: FloatArray): void {
   if (written.buffer === read.buffer && written.byteOffset === read.byteOffset) return;
   checkApart(where, name, written, read);
 }
@@ -92,25 +92,19 @@ function checkExtent(
   stride: number,
 ): void {
   if (rowStride < columns && rows > 1) {
-    throw new HalftoneError(
-      'RANGE',
-      `rows of ${name} overlap: they have ${columns} elements and start every ${rowStride}`,
-      {
-        where,
-      },
-    );
+    throw new HalftoneError('RANGE', `rows of ${name} overlap; they start every ${rowStride} of ${columns} elements`, {
+      where,
+      details: { columns, rowStride },
+    });
   }
   const dense = rowStride === columns && (count === 1 || stride === rows * columns);
   const extent = count * rows * columns === 0 ? 0 : (count - 1) * stride + (rows - 1) * rowStride + columns;
   if (dense ? array.length === extent : array.length >= extent) return;
-  throw new HalftoneError(
-    'SHAPE',
-    `${name} has ${array.length} elements; ${count} x [${rows}, ${columns}] takes ${extent}`,
-    {
-      where,
-      details: { length: array.length, count, rows, columns, rowStride, stride },
-    },
-  );
+  const message = `${name} has ${array.length} elements; ${count} x [${rows}, ${columns}] takes ${extent}`;
+  throw new HalftoneError('SHAPE', message, {
+    where,
+    details: { length: array.length, count, rows, columns, rowStride, stride },
+  });
 }
 
 export function checkSystem(where: string, system: TriangularSystem, t: FloatArray, b: FloatArray): void {

@@ -7,10 +7,11 @@ import { multiply, type Product } from './multiply.js';
 import { type ElementBytes, type Place, view } from './operands.js';
 import type { Steps } from './steps.js';
 
-/** Products with more multiplications than this are worth all threads each. */
+/** One of several products with more multiplications than this is worth all threads, and so is a single one with fewer. */
 const LARGE = 2 ** 21;
+const LARGE_ALONE = 2 ** 18;
 
-/** Each of the products alone or, when they are small, every thread some of them. */
+/** All threads each of the products or, when they are small, every thread some of them. */
 export function* batchedProduct(
   place: Place,
   bytes: ElementBytes,
@@ -25,7 +26,7 @@ export function* batchedProduct(
     b: rowMajor(b, rowStrideB, bytes, transposeB),
     c: rowMajor(c, rowStrideC, bytes),
   };
-  if (count === 1 || m * n * k > LARGE || Math.max(m, n) > PACKED) {
+  if (m * n * k > (count === 1 ? LARGE_ALONE : LARGE) || Math.max(m, n) > PACKED) {
     for (let i = 0; i < count; i++) {
       yield* multiply(place, bytes, {
         ...first,

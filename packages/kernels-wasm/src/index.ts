@@ -1,3 +1,4 @@
+export type { FloatArray } from './internal/algebra/operands.js';
 export type { WasmBuild } from './internal/layout.js';
 export {
   type BatchedGemm,

@@ -1,3 +1,4 @@
+import { algebraSource } from './algebra/source.js';
 import { attentionSource } from './attention/source.js';
 import { blockSource } from './block/source.js';
 import { productsSource } from './products/source.js';
@@ -9,6 +10,7 @@ import type { Build } from './unroll.js';
 export const MODULE_SOURCES: Readonly<Record<string, (build: Build) => string>> = {
   attention: attentionSource,
   block: blockSource,
+  algebra: algebraSource,
   products: productsSource,
   repack: repackSource,
   signal: signalSource,

@@ -147,7 +147,7 @@ export function machine(options: WasmRuntimeOptions): Machine {
     checkAlive,
     allocate(length) {
       const [home, address] = place(4 * length);
-      return new Float32Array(home.memory.buffer, address, length).fill(0);
+      return new Float32Array(home.bytes.buffer, address, length).fill(0);
     },
     free(array) {
       arenaOf(array)?.free(array.byteOffset);

@@ -14,7 +14,10 @@ export interface Arena {
   /** The same in every thread: its place among the arenas of the runtime. */
   readonly id: number;
   readonly memory: WebAssembly.Memory;
-  /** All of the memory. Made anew when it grows. */
+  /**
+   * All of the memory. Made anew when it grows. Views that `owns` is to know are made of its buffer: engines may change
+   * `memory.buffer` at any time, for example when another memory grows.
+   */
   readonly bytes: Uint8Array;
   readonly floats: Float32Array;
   readonly integers: Int32Array;

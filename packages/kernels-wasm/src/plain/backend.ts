@@ -1,6 +1,6 @@
 import { contiguousData, HalftoneError, type KernelBackend, type UploadedLinear } from '@halftone/tensor';
 import { checkProduct, checkWeight } from '../internal/linear-checks.js';
-import { multiplyPanels, multiplyVectorPanels, packRows, TILE, wholeTiles, widen } from './gemm.js';
+import { multiplyPanels, multiplyVectorPanels, packRows, TILE, wholeTiles, widen } from './tiled-product.js';
 
 const WHERE = 'plainBackend';
 

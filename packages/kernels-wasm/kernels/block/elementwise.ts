@@ -11,14 +11,10 @@ type MultiplyAdd = (a: string, b: string, c: string) => string;
  */
 export function elementwiseSource(build: Build): string {
   const madd: MultiplyAdd = (a, b, c) => multiplyAdd(build, a, b, c);
-  const kernels = ACTIVATIONS.flatMap((activation) => [
-    kernel(activation, false, madd),
-    kernel(activation, true, madd),
-  ]);
   return `
 export let UPPER_BITS: i32 = 0xfffff000;
 ${CONSTANTS.map(([name, value]) => `export let ${name}32: f32 = ${value};`).join('\n')}
-${kernels.join('')}
+${ACTIVATIONS.map((activation) => kernel(activation, madd)).join('')}
 
 /** \`x += y\` */
 export function add(x: usize, y: usize, first: i32, pieces: i32, length: i32): void {
@@ -101,27 +97,26 @@ const ACTIVATIONS: readonly Activation[] = [
   },
 ];
 
-function kernel({ name, constants, body }: Activation, gated: boolean, madd: MultiplyAdd): string {
-  const result = (factor: string) => (gated ? `f32x4.mul(y, ${factor})` : 'y');
+/** One loop body for whole vectors and the rest, with a factor or not: exponentials are long. */
+function kernel({ name, constants, body }: Activation, madd: MultiplyAdd): string {
   return `
-export function ${name}${gated ? 'Gated' : ''}(x: usize, factor: usize, first: i32, pieces: i32, length: i32): void {
-  const count = min(pieces * ${PIECE}, length - first);
+export function ${name}(x: usize, factor: usize, first: i32, pieces: i32, length: i32): void {
+  const count = min(pieces * ${PIECE}, length - first), left = count & 3, zeros = f32x4.splat(0);
   ${EXPONENTIAL_CONSTANTS}
   ${constants.map((constant) => `const ${constant} = f32x4.splat(${constant}32);`).join(' ')}
   ${name === 'gelu' ? 'const upperBits = i32x4.splat(UPPER_BITS);' : ''}
-  let y: v128, n = count >> 2;
-  if (n) do {
-    const v = v128.load(x);
+  let y: v128, n = (count + 3) >> 2;
+  do {
+    const part = n == 1 ? left : 0, v = part ? loadPart(x, part, zeros) : v128.load(x);
     ${body(madd)}
-    v128.store(x, ${result('v128.load(factor)')});
-    x += 16;${gated ? ' factor += 16;' : ''}
+    if (factor) {
+      y = f32x4.mul(y, part ? loadPart(factor, part, zeros) : v128.load(factor));
+      factor += 16;
+    }
+    if (part) storePart(x, part, y);
+    else v128.store(x, y);
+    x += 16;
   } while (--n);
-  const left = count & 3;
-  if (left) {
-    const v = loadPart(x, left, f32x4.splat(0));
-    ${body(madd)}
-    storePart(x, left, ${result('loadPart(factor, left, f32x4.splat(0))')});
-  }
 }
 `;
 }

@@ -36,35 +36,23 @@ export function softmax(x: usize, out: usize, rows: i32, features: i32, factor: 
 export function exponentialSum(x: usize, count: i32, top: f32): f64 {
   let sum: f64 = 0;
   for (; count > 0; count -= PIECE) {
-    sum += pieceSum(x, min(count, PIECE), top);
+    sum += exponentials(x, 0, min(count, PIECE), 1, top);
     x += PIECE << 2;
   }
   return sum;
 }
 
-/** \`out = e^(x * factor - top)\`, and their sum. */
+/** \`out = e^(x * factor - top)\`, and their sum. Without \`out\` (0), the sum alone. */
 function exponentials(x: usize, out: usize, count: i32, factor: f32, top: f32): f64 {
   ${EXPONENTIAL_CONSTANTS}
-  const t = f32x4.splat(top), f = f32x4.splat(factor);
+  const t = f32x4.splat(top), f = f32x4.splat(factor), stored = out != 0;
   let s0 = f32x4.splat(0), s1 = s0, v: v128;
-  ${vectors('count', ['x', 'out'], (at, i) => `v = f32x4.sub(f32x4.mul(v128.load(x, ${at}), f), t); v = ${exponentialOf('v')}; v128.store(out, v, ${at}); s${i} = f32x4.add(s${i}, v);`, 2)}
-  if (count & 3) {
-    v = f32x4.sub(f32x4.mul(loadPart(x, count & 3, f32x4.splat(0)), f), t);
-    v = ${exponentialOf('v')};
-    storePart(out, count & 3, v);
-    s1 = f32x4.add(s1, loadPart(out, count & 3, f32x4.splat(0)));
-  }
-  return sumOfLanes(f32x4.add(s0, s1));
-}
-
-function pieceSum(x: usize, count: i32, top: f32): f64 {
-  ${EXPONENTIAL_CONSTANTS}
-  const t = f32x4.splat(top);
-  let s0 = f32x4.splat(0), s1 = s0, v: v128;
-  ${vectors('count', ['x'], (at, i) => `v = f32x4.sub(v128.load(x, ${at}), t); s${i} = f32x4.add(s${i}, ${exponentialOf('v')});`, 2)}
-  if (count & 3) {
-    v = f32x4.sub(loadPart(x, count & 3, f32x4.splat(MINUS_INFINITY)), t);
-    s1 = f32x4.add(s1, ${exponentialOf('v')});
+  ${vectors('count', ['x', 'out'], (at, i) => `v = f32x4.sub(f32x4.mul(v128.load(x, ${at}), f), t); v = ${exponentialOf('v')}; s${i} = f32x4.add(s${i}, v); if (stored) v128.store(out, v, ${at});`, 2)}
+  for (let i = count & 3; i > 0; i--) {
+    v = ${exponentialOf('f32x4.splat(load<f32>(x) * factor - top)')};
+    s1 = f32x4.add(s1, v128.replace_lane<f32>(f32x4.splat(0), 0, f32x4.extract_lane(v, 0)));
+    if (stored) store<f32>(out, f32x4.extract_lane(v, 0));
+    x += 4; out += 4;
   }
   return sumOfLanes(f32x4.add(s0, s1));
 }

@@ -16,7 +16,7 @@ export type BlockKernel =
   /** `(x, y, index of the first value, pieces, length)` */
   | 'add';
 
-export type ActivationKernel = `${'silu' | 'gelu' | 'geluTanh'}${'' | 'Gated'}`;
+export type ActivationKernel = 'silu' | 'gelu' | 'geluTanh';
 
 /** What a transformer block computes beside linear layers and attention. */
 export const BLOCK_MODULE: KernelModule<BlockKernel> = { name: 'block', base64: { simd, relaxed } };

@@ -1,6 +1,7 @@
 import type { KernelBackend } from '@halftone/tensor';
 import type { WasmBuild } from './internal/layout.js';
 import { linearLayers } from './internal/linear-layers.js';
+import { sidedLayers } from './internal/sided-layers.js';
 import { machine, WASM_RUNTIME_DEFAULTS, type WasmRuntimeOptions } from './runtime.js';
 
 export interface WasmBackendOptions extends WasmRuntimeOptions {
@@ -26,8 +27,9 @@ export interface WasmBackend extends KernelBackend {
  * Matrix products in WebAssembly SIMD; see `wasmRuntime` for memories and threads.
  *
  * Float weights are held in float32. Affine quantized weights (up to 8 bits; one scale for the tensor, a row, or groups of a
- * multiple of 16 columns; all ggml block formats of this kind) are held in 4 or 8 bits a code with float32 scales. Weights
- * with outliers, low-rank parts or reordered columns are decoded to float32 first.
+ * multiple of 16 columns; all ggml block formats of this kind) are held in 4 or 8 bits a code with float32 scales. Their
+ * outliers, low-rank parts, column scales and reordered columns act on float32 inputs and outputs beside that; weights whose
+ * `groupIndex` makes groups of unequal sizes are decoded to float32 first.
  *
  * Throws what `wasmRuntime` throws. Rows with NaN or infinities give NaN with `int8` activations.
  */
@@ -44,7 +46,7 @@ export function wasmBackend(options: WasmBackendOptions = {}): WasmBackend {
     get notes() {
       return runtime.notes;
     },
-    ...linearLayers(runtime, activations),
+    ...sidedLayers(runtime, linearLayers(runtime, activations)),
     dispose: runtime.dispose,
   };
 }

@@ -5,6 +5,7 @@ import { PANEL } from './layout.js';
 import type { LinearLayers } from './linear-layers.js';
 import { SIDES } from './modules/sides.js';
 import { SPARSE_ROWS } from './side-kernels.js';
+import { type RowsCall, runSteps, type Step } from './steps.js';
 import { workArrays } from './work-arrays.js';
 
 /** Rows worked on together: whole tiles of every kernel, and little memory for what is between the steps. */
@@ -19,23 +20,16 @@ export interface SidedWeight extends UploadedLinear, HeldSides {
   readonly right?: UploadedLinear;
 }
 
-/** A product on its way, and where its rows `first` to `first + count` are. Fields change, so that calls allocate nothing. */
-interface Call {
+interface Call extends RowsCall {
   weight: SidedWeight;
   x: Float32Array;
-  rows: number;
   out: Float32Array;
-  first: number;
-  count: number;
   /** The rows at hand in the arena of the side branches. */
   xNow: Float32Array;
   outNow: Float32Array;
   /** What came out of the last step and goes into the next. */
   between: Float32Array;
 }
-
-/** One after another; a step that has nothing to do returns at once. */
-type Step = (call: Call) => Awaitable<void>;
 
 export function sidedProducts(
   runtime: Machine,
@@ -45,7 +39,7 @@ export function sidedProducts(
   const module = runtime.compiled(SIDES);
   const arrays = workArrays<'x' | 'picked' | 'narrow' | 'out'>();
 
-  const place: Step = (call) => {
+  const place: Step<Call> = (call) => {
     const { weight, x, rows, out, first } = call;
     const { arena, inFeatures, outFeatures } = weight;
     // A last row alone would take another path than its neighbours.
@@ -93,7 +87,7 @@ export function sidedProducts(
     return job.run(items, count * width * PANEL * COST.narrowProduct);
   };
 
-  const steps: readonly Step[] = [
+  const steps: readonly Step<Call>[] = [
     place,
     (call) => {
       const { weight, xNow, count } = call;
@@ -158,17 +152,6 @@ export function sidedProducts(
   ];
 
   let call: Call | undefined;
-  const continueFrom = (step: number): Awaitable<void> => {
-    const now = call as Call;
-    for (; now.first < now.rows; step = 0, now.first += now.count) {
-      for (; step < steps.length; step++) {
-        const pending = steps[step](now);
-        if (pending !== undefined) return (pending as Promise<void>).then(() => continueFrom(step + 1));
-      }
-    }
-    return undefined;
-  };
-
   return (weight, x, rows, out) => {
     call ??= { weight, x, rows, out, first: 0, count: 0, xNow: x, outNow: out, between: x };
     call.weight = weight;
@@ -176,6 +159,6 @@ export function sidedProducts(
     call.rows = rows;
     call.out = out;
     call.first = 0;
-    return continueFrom(0);
+    return runSteps(steps, call);
   };
 }

@@ -42,8 +42,14 @@ export function isInt8Scheme({ grid, granularity }: Scheme): boolean {
   return granularity.type === 'tensor' || (granularity.type === 'axis' && granularity.axis === 0);
 }
 
+/** Whether `int8Weight` takes this weight. */
+export function isInt8Weight(q: QuantizedTensor): boolean {
+  const { grid } = q.scheme;
+  return grid.type === 'affine' && isInt8Scheme(q.scheme) && isPlain(q) && sumsFit(2 ** (grid.bits - 1), q.shape[1]);
+}
+
 /** Whether this weight has nothing beside codes and scales. */
-export function isPlain(q: QuantizedTensor): boolean {
+function isPlain(q: QuantizedTensor): boolean {
   return !hasSideBranches(q) && q.parts.zeros === undefined && q.parts.offsets === undefined;
 }
 

@@ -1,8 +1,10 @@
 import { algebraSource } from './algebra/source.js';
 import { attentionSource } from './attention/source.js';
 import { blockSource } from './block/source.js';
+import { int8Source } from './int8/source.js';
 import { productsSource } from './products/source.js';
 import { repackSource } from './repack/source.js';
+import { sidesSource } from './sides/source.js';
 import { signalSource } from './signal/source.js';
 import type { Build } from './unroll.js';
 
@@ -14,4 +16,6 @@ export const MODULE_SOURCES: Readonly<Record<string, (build: Build) => string>> 
   products: productsSource,
   repack: repackSource,
   signal: signalSource,
+  int8: int8Source,
+  sides: sidesSource,
 };

@@ -252,8 +252,8 @@ async function forward(
   if (given === undefined) parts.positions = positions;
   const hidden = parts.embedding.embed(tokens, positions, parts.workspace.buffers.take('hidden', rows * hiddenSize));
   const context: BlockContext = { positions, cache, taps, signal };
-  for (const block of parts.blocks) {
-    const pending = block.run(hidden, context);
+  for (let index = 0; index < parts.blocks.length; index++) {
+    const pending = parts.blocks[index].run(hidden, context);
     if (pending !== undefined) await pending;
   }
   throwIfAborted(signal, 'forward');

@@ -1,7 +1,7 @@
 /**
  * The layer table. A package imports only from lower layers, never a sibling, not even for types.
  * `platform: 'any'` packages run in browsers too: only what their `./node` entry reaches may import Node's modules.
- * The private packages (oracle, bench) serve tests and benches; nothing depends on them at run time.
+ * The private packages (oracle, bench, browser tests) serve tests and benches; nothing depends on them at run time.
  *
  * @type {Record<string, { layer: number, platform: 'any' | 'node' }>}
  */
@@ -22,4 +22,5 @@ export const LAYERS = {
   cli: { layer: 5, platform: 'node' },
   'llama-cpp-oracle': { layer: 5, platform: 'node' },
   bench: { layer: 5, platform: 'node' },
+  'browser-tests': { layer: 5, platform: 'any' },
 };

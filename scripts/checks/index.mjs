@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { build } from '../build.mjs';
 import { execute, root, tool } from '../workspace.mjs';
+import { checkBrowser } from './browser.mjs';
 import { checkChangesets } from './changesets.mjs';
 import { checkDemo } from './demo.mjs';
 import { checkHygiene } from './hygiene.mjs';
@@ -76,6 +77,12 @@ export const CHECKS = [
     title: 'packed tarballs: publint, attw, import, require, types',
     needs: ['build'],
     run: checkPackages,
+  },
+  {
+    name: 'browser',
+    title: 'Vite, webpack and esbuild bundles in headless Chromium',
+    needs: ['build'],
+    run: checkBrowser,
   },
   { name: 'demo', title: 'the demo runs', needs: ['build'], run: checkDemo },
 ];

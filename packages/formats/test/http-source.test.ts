@@ -55,6 +55,10 @@ describe('httpSource', () => {
     expect(await source.read(5, 5)).toEqual(new Uint8Array(0));
     expect(requests()).toBe(3);
     expect(authorizations).toEqual(new Set(['Bearer x']));
+    const into = new Uint8Array(new SharedArrayBuffer(100), 50, 20);
+    expect(await source.read(10, 30, { into })).toBe(into);
+    expect([...into]).toEqual([...file.subarray(10, 30)]);
+    await expectFailure(() => source.read(10, 31, { into }), 'RANGE', '20', '21');
     await expectFailure(() => source.read(990, 1001), 'RANGE', '1000');
   });
 
@@ -183,6 +187,18 @@ describe('httpSource', () => {
     await expectFailure(() => source.read(0, 10, { signal: AbortSignal.abort() }), 'ABORTED');
     await expectFailure(() => source.read(0, 10, { signal: AbortSignal.timeout(50) }), 'ABORTED');
     await expectFailure(() => source.read(0, 10, { signal: AbortSignal.timeout(50) }), 'ABORTED');
+  });
+
+  it('calls fetch as a function, because that of a browser refuses to be a method of something else', async () => {
+    const holders: unknown[] = [];
+    const source = await httpSource('https://example.com/a', {
+      fetch: async function (this: unknown) {
+        holders.push(this);
+        return new Response(file.slice(0, 1), { status: 206, headers: { 'content-range': 'bytes 0-0/1000' } });
+      },
+    });
+    expect(source.size).toBe(1000);
+    expect(holders).toEqual([undefined]);
   });
 
   it('takes a fetch of the caller and refuses relative URLs', async () => {

@@ -1,4 +1,5 @@
-import type { KernelBackend } from '@halftone/tensor';
+import type { BlockKernels, KernelBackend } from '@halftone/tensor';
+import { blockKernels } from './internal/block-kernels.js';
 import type { WasmBuild } from './internal/layout.js';
 import { linearLayers } from './internal/linear-layers.js';
 import { machine, WASM_RUNTIME_DEFAULTS, type WasmRuntimeOptions } from './runtime.js';
@@ -14,27 +15,32 @@ export interface WasmBackendOptions extends WasmRuntimeOptions {
 export const WASM_BACKEND_DEFAULTS: Required<WasmBackendOptions> = { ...WASM_RUNTIME_DEFAULTS, activations: 'int8' };
 
 export interface WasmBackend extends KernelBackend {
+  readonly block: BlockKernels;
   readonly build: WasmBuild;
   /** Threads that operations can count on. */
   readonly threads: number;
   /** Why it is not the relaxed build, or not as many threads as wanted. */
   readonly notes: readonly string[];
+  readonly supportsPacked: NonNullable<KernelBackend['supportsPacked']>;
+  readonly uploadPacked: NonNullable<KernelBackend['uploadPacked']>;
   dispose(): Promise<void>;
 }
 
 /**
  * Matrix products in WebAssembly SIMD; see `wasmRuntime` for memories and threads.
  *
- * Float weights are held in float32. Affine quantized weights (up to 8 bits; one scale for the tensor, a row, or groups of a
- * multiple of 16 columns; all ggml block formats of this kind) are held in 4 or 8 bits a code with float32 scales. Weights
- * with outliers, low-rank parts or reordered columns are decoded to float32 first.
+ * Float weights are held in float32. Quantized weights of up to 8 bits (affine, small floats, tables of single values; one scale
+ * for the tensor, a row, or groups of a multiple of 16 columns) are held in 2, 4 or 8 bits a code with float32 scales. Weights
+ * with outliers, low-rank parts or reordered columns are decoded to float32 first. With `int8` activations, tables and small
+ * floats are rounded to 8 bits too where they are not integers times a unit.
  *
  * Throws what `wasmRuntime` throws. Rows with NaN or infinities give NaN with `int8` activations.
  */
 export function wasmBackend(options: WasmBackendOptions = {}): WasmBackend {
   const { activations, ...rest } = { ...WASM_BACKEND_DEFAULTS, ...options };
   const runtime = machine(rest);
-  const { build } = runtime;
+  const { build, inTurn } = runtime;
+  const layers = linearLayers(runtime, activations);
   return {
     name: `wasm-${build}`,
     build,
@@ -44,7 +50,9 @@ export function wasmBackend(options: WasmBackendOptions = {}): WasmBackend {
     get notes() {
       return runtime.notes;
     },
-    ...linearLayers(runtime, activations),
+    ...layers,
+    linear: inTurn(layers.linear),
+    block: blockKernels(runtime),
     dispose: runtime.dispose,
   };
 }

@@ -4,7 +4,7 @@ import { WASM_BACKEND_DEFAULTS, wasmBackend } from '../src/index.js';
 import { BUILDS } from './product.js';
 
 describe('wasmBackend', () => {
-  it('takes the newest build that runs and names it', () => {
+  it('is named after its build', () => {
     const newest = BUILDS.at(-1);
     const backend = wasmBackend(WASM_BACKEND_DEFAULTS);
     expect([backend.build, backend.name]).toEqual([newest, `wasm-${newest}`]);

@@ -22,12 +22,14 @@ export async function fetchWithRetry<T>(
   name: string,
   use: (response: Response) => Promise<T>,
 ): Promise<T> {
+  // Called as a function: as a method of the policy, a browser's fetch refuses.
+  const { fetch } = policy;
   for (let attempt = 0; ; attempt++) {
     throwIfAborted(init.signal, WHERE);
     let response: Response | undefined;
     let failure: HalftoneError;
     try {
-      response = await policy.fetch(url, init);
+      response = await fetch(url, init);
       if (response.status !== 408 && response.status !== 429 && response.status < 500) return await use(response);
       failure = new HalftoneError(
         'IO',

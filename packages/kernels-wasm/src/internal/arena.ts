@@ -17,6 +17,7 @@ export interface Arena {
   /** All of the memory. Made anew when it grows. */
   readonly bytes: Uint8Array;
   readonly floats: Float32Array;
+  readonly integers: Int32Array;
   /** Bytes that `scratch` can always give. */
   readonly scratchBytes: number;
   /** Whether an array lies in this memory; its address is its `byteOffset`. */
@@ -43,6 +44,7 @@ export function arena(id: number, maxBytes: number, shared: boolean): Arena {
   const buffers = new WeakSet<ArrayBufferLike>();
   let bytes = new Uint8Array(0);
   let floats = new Float32Array(0);
+  let integers = new Int32Array(0);
   let scratchAddress = 0;
   let scratchLength = 0;
 
@@ -51,6 +53,7 @@ export function arena(id: number, maxBytes: number, shared: boolean): Arena {
     buffers.add(buffer);
     bytes = new Uint8Array(buffer);
     floats = new Float32Array(buffer);
+    integers = new Int32Array(buffer);
   };
   renew();
 
@@ -88,8 +91,11 @@ export function arena(id: number, maxBytes: number, shared: boolean): Arena {
     get floats() {
       return floats;
     },
+    get integers() {
+      return integers;
+    },
     scratchBytes,
-    owns: (array) => buffers.has(array.buffer),
+    owns: (array) => array.buffer === bytes.buffer || buffers.has(array.buffer),
     functions(module) {
       let list = functions.get(module);
       if (list === undefined) {

@@ -9,6 +9,8 @@ export const PANEL = 8;
 export const BLOCK = 32;
 /** Columns multiplied before sums go back to memory: a float weight panel of this depth takes 8 kB. */
 export const DEPTH = 256;
+/** Values that are one item of a job where every value stands alone. */
+export const PIECE = 1024;
 
 /** Float panels that share a depth block of tiles while it is in a near cache. */
 export const GROUP_PANELS = 16;

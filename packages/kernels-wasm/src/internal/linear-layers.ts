@@ -9,16 +9,20 @@ import {
 } from '@halftone/tensor';
 import type { Machine } from '../runtime.js';
 import { floatDepth, packFloatPanels } from './float-panels.js';
-import { type HeldWeight, heldBytes, holdWeight, type Packing } from './held-weight.js';
+import { type HeldWeight, heldBytes, holdWeight, type WeightForm } from './held-weight.js';
 import { BLOCK, PANEL } from './layout.js';
 import { checkProduct, checkWeight } from './linear-checks.js';
 import { PRODUCTS } from './modules/products.js';
+import { packedUpload } from './packed-upload.js';
 import { products } from './products.js';
 import { isPanelScheme, panelWeight } from './quantized-panels.js';
+import { isStoredType } from './stored-types.js';
 
 const WHERE = 'wasmBackend';
 
-export type LinearLayers = Pick<KernelBackend, 'supports' | 'uploadLinear' | 'linear' | 'release'>;
+export type LinearLayers = Required<
+  Pick<KernelBackend, 'supports' | 'uploadLinear' | 'supportsPacked' | 'uploadPacked' | 'linear' | 'release'>
+>;
 
 /** The linear layers of a backend: weights in the runtime's memories and products with them. */
 export function linearLayers(runtime: Machine, activations: 'int8' | 'float'): LinearLayers {
@@ -26,6 +30,12 @@ export function linearLayers(runtime: Machine, activations: 'int8' | 'float'): L
   const threads = () => runtime.threads;
   const product = products({ build, job, module: runtime.compiled(PRODUCTS), threads }, activations);
   const held = new Map<UploadedLinear, HeldWeight>();
+  const register = (weight: HeldWeight): UploadedLinear => {
+    const { outFeatures, inFeatures, byteLength } = weight;
+    const uploaded = { outFeatures, inFeatures, byteLength };
+    held.set(uploaded, weight);
+    return uploaded;
+  };
 
   return {
     supports: isPanelScheme,
@@ -34,10 +44,12 @@ export function linearLayers(runtime: Machine, activations: 'int8' | 'float'): L
       checkWeight(weight, bias);
       const packed = packing(weight, activations);
       const [arena, at] = place(heldBytes(packed));
-      const { outFeatures, inFeatures, byteLength, ...rest } = holdWeight(build, packed, bias, arena, at);
-      const uploaded: UploadedLinear = { outFeatures, inFeatures, byteLength };
-      held.set(uploaded, { ...uploaded, ...rest });
-      return uploaded;
+      packed.pack(arena.bytes, arena.floats, at);
+      return register(holdWeight(build, packed, bias, arena, at));
+    },
+    supportsPacked: isStoredType,
+    async uploadPacked(source, bias, options) {
+      return register(await packedUpload(runtime, source, bias, options));
     },
     linear(uploaded, x, rows, out) {
       checkAlive();
@@ -56,6 +68,11 @@ export function linearLayers(runtime: Machine, activations: 'int8' | 'float'): L
       held.delete(uploaded);
     },
   };
+}
+
+/** A weight that can be written into memory. */
+interface Packing extends WeightForm {
+  readonly pack: (bytes: Uint8Array, floats: Float32Array, address: number) => void;
 }
 
 function packing(weight: Tensor<Float32Array> | QuantizedTensor, activations: 'int8' | 'float'): Packing {

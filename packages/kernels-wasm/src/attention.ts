@@ -1,0 +1,53 @@
+import type { AttentionShape } from '@halftone/tensor';
+import type { AttentionPartials } from './attention-partials.js';
+import { attentionOperations } from './internal/attend.js';
+import type { KvSegment } from './kv-segment.js';
+import type { Machine, WasmRuntime } from './runtime.js';
+
+/**
+ * Causal softmax attention over keys and values as a cache stores them. Each method returns when its output is written, or a
+ * promise where the runtime may not wait.
+ */
+export interface Attention {
+  /**
+   * `query` and `out` are `[positions.length, heads * headDim]` row-major; `segment(kvHead)` gives the entries of a key/value
+   * head. A query at position `p` sees entries at positions in `(p - window, p]`; one that sees none gets zeros.
+   */
+  attend(
+    shape: AttentionShape,
+    query: Float32Array,
+    positions: Int32Array,
+    segment: (kvHead: number) => KvSegment,
+    out: Float32Array,
+  ): void | Promise<void>;
+  /**
+   * The same over some of the entries, before the division: overwrites `partials`. Pages, tiers of different storage and parts
+   * of a long context are attended to one after the other and combined by `mergePartials`, then `finishPartials`.
+   */
+  attendPartial(
+    shape: AttentionShape,
+    query: Float32Array,
+    positions: Int32Array,
+    segment: (kvHead: number) => KvSegment,
+    partials: AttentionPartials,
+  ): void | Promise<void>;
+}
+
+/**
+ * Attention kernels of a runtime. Keys and values in kernel memory are read in place, where the first head's keys lie; others are copied there
+ * for the call. All segments of a call are held until it is done. Stored codes and float16 are decoded a tile of 64 entries at
+ * a time. Results do not depend on the number of threads.
+ *
+ * Scores, softmax and sums are in float32: within 1e-5 of float64 for values of unit variance. NaN and infinities that a query
+ * sees make its result NaN or infinite, those that it must not see do not touch it.
+ *
+ * Throws `SHAPE` for arrays that are too short or heads that do not divide, `RANGE` for a window or a group size that makes no
+ * sense, `DTYPE` for an unknown storage type, `DEVICE` after the runtime was disposed of or when a copy finds no room.
+ *
+ * Sources: arXiv 1805.02867 (online softmax), arXiv 2205.14135 (tiles), arXiv 2405.10480 (splits of a long context).
+ */
+export function attention(runtime: WasmRuntime): Attention {
+  const machine = runtime as Machine;
+  const { attend, attendPartial } = attentionOperations(machine);
+  return { attend: machine.inTurn(attend), attendPartial: machine.inTurn(attendPartial) };
+}

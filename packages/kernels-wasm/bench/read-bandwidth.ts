@@ -1,6 +1,6 @@
 import { compileSource } from '../kernels/compile.js';
 
-const SOURCE = `
+export const SOURCE = `
 export function read(p: usize, bytes: usize): i32 {
   let a = i32x4.splat(0), b = a, c = a, d = a;
   const end = p + bytes;

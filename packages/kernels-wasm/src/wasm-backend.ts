@@ -35,10 +35,11 @@ export interface WasmBackend extends KernelBackend {
 /**
  * Matrix products in WebAssembly SIMD; see `wasmRuntime` for memories and threads.
  *
- * Float weights are held in float32. Affine quantized weights (up to 8 bits; one scale for the tensor, a row, or groups of a
- * multiple of 16 columns; all ggml block formats of this kind) are held in 4 or 8 bits a code with float32 scales. Their
+ * Float weights are held in float32. Quantized weights of up to 8 bits (affine, small floats, tables of single values; one scale
+ * for the tensor, a row, or groups of a multiple of 16 columns) are held in 2, 4 or 8 bits a code with float32 scales. Their
  * outliers, low-rank parts, column scales and reordered columns act on float32 inputs and outputs beside that; weights whose
- * `groupIndex` makes groups of unequal sizes are decoded to float32 first.
+ * `groupIndex` makes groups of unequal sizes are decoded to float32 first. With `int8` activations, tables and small floats are
+ * rounded to 8 bits too where they are not integers times a unit.
  *
  * Throws what `wasmRuntime` throws. Rows with NaN or infinities give NaN with `int8` activations.
  */

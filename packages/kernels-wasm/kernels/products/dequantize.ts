@@ -1,6 +1,6 @@
 import { BLOCK, DEPTH, TABLE } from '../../src/internal/layout.js';
 import { type Build, unroll } from '../unroll.js';
-import { codeVectors, fieldMask, fields, lookUp } from './codes.js';
+import { lookUp } from './codes.js';
 import { floatGemmSource } from './float.js';
 
 /**
@@ -8,7 +8,7 @@ import { floatGemmSource } from './float.js';
  * kernels. `groups`, `offsets` and `bits` describe the layout; codes of less than 8 bits stand for entries of `table`.
  */
 export function dequantizeSource(build: Build): string {
-  return `${tableBlockSource(build, 'crumb')}${tableBlockSource(build, 'nibble')}${BYTE_BLOCK}
+  return `${columnsSource(build)}${TABLE_BLOCK}${BYTE_BLOCK}
 function columnBytes(k: i32, groups: i32, offsets: i32, bits: i32): usize {
   return ((groups << (offsets ? 6 : 5)) + (bits << 5)) * (k >> 5);
 }
@@ -16,9 +16,8 @@ function columnBytes(k: i32, groups: i32, offsets: i32, bits: i32): usize {
 function dequantize(w: usize, blocks: i32, groups: i32, offsets: i32, bits: i32, center: f32, table: usize, out: usize): usize {
   const start = out, step = columnBytes(${BLOCK}, groups, offsets, bits);
   do {
-    if (bits == 4) nibbleFloats(w, groups, offsets, table, out);
-    else if (bits == 2) crumbFloats(w, groups, offsets, table, out);
-    else byteFloats(w, groups, offsets, center, out);
+    if (bits == 8) byteFloats(w, groups, offsets, center, out);
+    else tableFloats(w, groups, offsets, bits, table, out);
     w += step; out += ${BLOCK * 32};
   } while (--blocks);
   return start;
@@ -49,42 +48,48 @@ ${floatGemmSource(build, {
 }
 
 /**
- * `scale * entry + offset`, each step rounded. Bytes of entries are looked up plane by plane, for codes in the order of columns,
- * and interleaved.
+ * Four columns of four rows: `scale * entry + offset`, each step rounded. Bytes of entries are looked up plane by plane, for codes
+ * in the order of columns, and interleaved.
  */
-function tableBlockSource(build: Build, storage: 'crumb' | 'nibble'): string {
-  const vectors = unroll(codeVectors(storage), (vector) => {
-    const columns = fields(storage, vector).map(({ expression, index }) => {
-      const g = index >> 2;
-      const store = (j: number, low: string, high: string, from: number) =>
-        `v128.store(to, f32x4.add(f32x4.mul(v128.shuffle<i16>(${low}, ${high}, ${unroll(4, (i) => `${from + i}, ${8 + from + i}`, ', ')}), scale${g}), offset${g}), ${(4 * index + j) * 32});`;
-      const interleave = (from: number) => unroll(8, (i) => `${from + i}, ${16 + from + i}`, ', ');
-      return `    bytes = ${expression('codes')};
-    bytes = v128.shuffle<i8>(bytes, bytes, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    ${unroll(4, (plane) => `b${plane} = ${lookUp(build, `plane${plane}`, 'bytes')};`, ' ')}
-    low = v128.shuffle<i8>(b0, b1, ${interleave(0)}); high = v128.shuffle<i8>(b2, b3, ${interleave(0)});
-    ${store(0, 'low', 'high', 0)} ${store(1, 'low', 'high', 4)}
-    low = v128.shuffle<i8>(b0, b1, ${interleave(8)}); high = v128.shuffle<i8>(b2, b3, ${interleave(8)});
-    ${store(2, 'low', 'high', 0)} ${store(3, 'low', 'high', 4)}`;
-    });
-    return `    codes = v128.load(from, ${32 * vector});\n${columns.join('\n')}`;
-  });
+function columnsSource(build: Build): string {
+  const interleave = (from: number) => unroll(8, (i) => `${from + i}, ${16 + from + i}`, ', ');
+  const column = (j: number, from: number) => {
+    const entries = `v128.shuffle<i16>(low, high, ${unroll(4, (i) => `${from + i}, ${8 + from + i}`, ', ')})`;
+    return `v128.store(to, f32x4.add(f32x4.mul(${entries}, scale), offset), ${32 * j});`;
+  };
   return `
-function ${storage}Floats(w: usize, groups: i32, offsets: i32, table: usize, out: usize): void {
-  const second: usize = groups == 2 ? 32 : 0, shift = <usize>groups << 5;
-  const ${unroll(4, (plane) => `plane${plane} = v128.load(table, ${TABLE * plane})`, ', ')};
-  ${fieldMask(storage)}
-  let codes: v128, bytes: v128, b0: v128, b1: v128, b2: v128, b3: v128, low: v128, high: v128;
-  for (let h: usize = 0; h < 32; h += 16) {
-    const scales = w + h, from = scales + (offsets ? shift << 1 : shift), to = out + h;
-    const scale0 = v128.load(scales), scale1 = v128.load(scales + second);
-    let offset0 = f32x4.splat(0), offset1 = offset0;
-    if (offsets) { offset0 = v128.load(scales + shift); offset1 = v128.load(scales + shift + second); }
-${vectors}
-  }
+function tableColumns(codes: v128, table: usize, scale: v128, offset: v128, to: usize): void {
+  codes = v128.shuffle<i8>(codes, codes, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+${unroll(4, (i) => `  const b${i} = ${lookUp(build, `v128.load(table, ${TABLE * i})`, 'codes')};`)}
+  let low = v128.shuffle<i8>(b0, b1, ${interleave(0)}), high = v128.shuffle<i8>(b2, b3, ${interleave(0)});
+  ${column(0, 0)} ${column(1, 4)}
+  low = v128.shuffle<i8>(b0, b1, ${interleave(8)}); high = v128.shuffle<i8>(b2, b3, ${interleave(8)});
+  ${column(2, 0)} ${column(3, 4)}
 }
 `;
 }
+
+/** Codes of 2 or 4 bits; the upper half of a byte is of the second half of the block. */
+const TABLE_BLOCK = `
+function tableFloats(w: usize, groups: i32, offsets: i32, bits: i32, table: usize, out: usize): void {
+  const second: usize = groups == 2 ? 32 : 0, shift = <usize>groups << 5;
+  const field = i8x16.splat(<i8>(bits == 4 ? NIBBLE : CRUMB));
+  for (let h: usize = 0; h < 32; h += 16) {
+    const scales = w + h, scale0 = v128.load(scales), scale1 = v128.load(scales + second);
+    let offset0 = f32x4.splat(0), offset1 = offset0;
+    if (offsets) { offset0 = v128.load(scales + shift); offset1 = v128.load(scales + shift + second); }
+    let from = scales + (offsets ? shift << 1 : shift), to = out + h, v = bits;
+    do {
+      const codes = v128.load(from);
+      for (let at = 0; at < 8; at += bits) {
+        const bytes = v128.and(i16x8.shr_u(codes, at), field);
+        tableColumns(bytes, table, at < 4 ? scale0 : scale1, at < 4 ? offset0 : offset1, to + 128 * at);
+      }
+      from += 32; to += 128;
+    } while (--v);
+  }
+}
+`;
 
 /** `scale * (code - center) + offset`, each step rounded. The second group's parameters are taken over half-way. */
 const BYTE_BLOCK = `

@@ -60,22 +60,22 @@ function blockName(layout: Layout): string {
 
 /** Operands of a block, `[pair][half]`, in the order of the activations. */
 function expandSource(build: Build, storage: Storage): string {
-  const vectors = unroll(codeVectors(storage), (vector) => {
-    const stores = wordSources(build, storage, vector).map(({ expression, operands }) => {
-      const to = operands.flatMap((operand) =>
-        [0, 1].map((h) => `v128.store(out, ${operand.expression(`from${h}`)}, ${32 * operand.pair + 16 * h});`),
-      );
-      return `  from0 = ${expression('codes0')}; from1 = ${expression('codes1')}; ${to.join(' ')}`;
-    });
-    const load = `codes0 = v128.load(codes, ${32 * vector}); codes1 = v128.load(codes, ${32 * vector + 16});`;
-    return `  ${load}\n${stores.join('\n')}`;
+  const stores = wordSources(build, storage, 0).map(({ expression, operands }) => {
+    const to = operands.flatMap((operand) =>
+      [0, 1].map((h) => `v128.store(out, ${operand.expression(`from${h}`)}, ${32 * operand.pair + 16 * h});`),
+    );
+    return `    from0 = ${expression('codes0')}; from1 = ${expression('codes1')}; ${to.join(' ')}`;
   });
   return `
 function ${storage}Expand(codes: usize, out: usize${hasTable(storage) ? ', tables: usize' : ''}): void {
   ${wordMasks(storage)}
   ${hasTable(storage) ? 'const table = v128.load(tables);' : ''}
-  let codes0: v128, codes1: v128, from0: v128, from1: v128;
-${vectors}
+  let codes0: v128, codes1: v128, from0: v128, from1: v128, v = ${codeVectors(storage)};
+  do {
+    codes0 = v128.load(codes); codes1 = v128.load(codes, 16);
+${stores.join('\n')}
+    codes += 32; out += 64;
+  } while (--v);
 }
 `;
 }
@@ -93,30 +93,32 @@ function wordBlockSource(build: Build, layout: Layout): string {
     );
     return `        w0 = v128.load(operand, ${32 * pair}); w1 = v128.load(operand, ${32 * pair + 16});\n${rows}`;
   });
-  const group = (g: number) => `    {
-      let ${unroll(ROWS, (i) => `s${i}0 = ${start(layout, g, tail(i))}, s${i}1 = s${i}0`, ', ')};
+  // The second group's parameters lie one step behind those of the first.
+  const next = groups === 1 ? '' : 'wp += 32; record += 4;';
+  return `
+function ${blockName(layout)}(operands: usize, w: usize, a: usize, c: usize, rows: i32): void {
+  do {
+    let w0: v128, w1: v128, x: v128, sum: v128, operand = operands, xp = a, wp = w, record = a, g = ${groups};
+    do {
+      let ${unroll(ROWS, (i) => `s${i}0 = ${start(layout, 0, tail(i), 'record')}, s${i}1 = s${i}0`, ', ')};
       let z = ${4 / groups};
       do {
 ${products}
         operand += 128; xp += 16;
       } while (--z);
-${unroll(ROWS, (i) => finishRow(build, layout, g, i, tail(i)))}
-    }`;
-  return `
-function ${blockName(layout)}(operands: usize, w: usize, a: usize, c: usize, rows: i32): void {
-  do {
-    let w0: v128, w1: v128, x: v128, sum: v128, operand = operands, xp = a;
-${unroll(groups, group)}
+${unroll(ROWS, (i) => finishRow(build, layout, i, tail(i)))}
+      ${next}
+    } while (--g);
     a += ${ROWS * stride}; c += ${ROWS * 32};
   } while ((rows -= ${ROWS}) > 0);
 }
 `;
 }
 
-function finishRow(build: Build, layout: Layout, group: number, row: number, tail: number): string {
+function finishRow(build: Build, layout: Layout, row: number, tail: number): string {
   const halves = [0, 1].map((h) => {
     const at = 32 * row + 16 * h;
-    const add = addGroup(build, layout, group, h, 'sum', `s${row}${h}`, 'x', tail);
+    const add = addGroup(build, layout, 0, h, 'sum', `s${row}${h}`, 'x', tail, 'wp', 'record');
     return `sum = v128.load(c, ${at}); ${add} v128.store(c, sum, ${at});`;
   });
   return `      x = ${splat32('a', tail)}; ${halves.join(' ')}`;
@@ -139,28 +141,26 @@ function byteBlock(build: Build, layout: Layout): string {
     });
     return tree('i32x4.add', [...sums, start(layout, g, tail)]);
   };
-  return unroll(2, (h) => {
-    const load = unroll(codeVectors(storage), (v) => {
-      const operands = fields(storage, v).map(({ expression, index }) => `w${index} = ${expression('codes')}`);
-      return `        codes = v128.load(w, ${headerBytes(layout) + 32 * v + 16 * h}); const ${operands.join(', ')};`;
-    });
-    const finish = unroll(
-      groups,
-      (g) => `          ${addGroup(build, layout, g, h, 'sum', integers(g), 'scale', tail)}`,
-    );
-    return `      {
-        let codes: v128;
+  const load = unroll(codeVectors(storage), (v) => {
+    const operands = fields(storage, v).map(({ expression, index }) => `w${index} = ${expression('codes')}`);
+    return `        codes = v128.load(wp, ${headerBytes(layout) + 32 * v}); const ${operands.join(', ')};`;
+  });
+  const finish = unroll(
+    groups,
+    (g) => `          ${addGroup(build, layout, g, 0, 'sum', integers(g), 'scale', tail, 'wp')}`,
+  );
+  return `      for (let h: usize = 0; h < 32; h += 16) {
+        let codes: v128, wp = w + h;
 ${load}
-        let a = block, cp = scratch, row = rows;
+        let a = block, cp = scratch + h, row = rows;
         do {
           const scale = ${splat32('a', tail)};
-          let sum = v128.load(cp, ${16 * h});
+          let sum = v128.load(cp);
 ${finish}
-          v128.store(cp, sum, ${16 * h});
+          v128.store(cp, sum);
           a += ${recordBytes('bytes')}; cp += 32;
         } while (--row);
       }`;
-  });
 }
 
 /** A balanced sum. */

@@ -82,8 +82,15 @@ const TYPES: Readonly<Record<SuperType, SuperBlock>> = {
 };
 
 export function superBlocksSource(): string {
-  return (Object.keys(TYPES) as SuperType[]).map(kernel).join('');
+  return CRUMBS + (Object.keys(TYPES) as SuperType[]).map(kernel).join('');
 }
+
+/** Bytes of two codes to bytes of four: those of the upper eight bytes go between the bits of the lower ones. */
+const CRUMBS = `
+@inline function crumbs(pairs: v128): v128 {
+  return v128.or(pairs, i16x8.shl(v128.shuffle<i64>(pairs, pairs, 1, 1), 2));
+}
+`;
 
 function kernel(type: SuperType): string {
   const { layout } = BLOCK_FORMS[type];
@@ -154,11 +161,8 @@ function codes(type: SuperType): string {
   const header = headerBytes(layout);
   const offsets = (at: number) => [at, at + 32, at + 64, at + 96];
   if (layout.storage === 'crumb') {
-    return storeColumns(
-      ofRows((p) => `fourInByte(${codesOf(p, 0)}, ${codesOf(p, 1)})`),
-      'out',
-      [header, header + 32],
-    );
+    const four = (p: string) => `crumbs(v128.or(${codesOf(p, 0)}, i16x8.shl(${codesOf(p, 1)}, 4)))`;
+    return storeColumns(ofRows(four), 'out', offsets(header).slice(0, 2));
   }
   if (layout.storage === 'nibble') {
     const both = (p: string) => {

@@ -30,19 +30,13 @@ function signedBytes(bytes: u32): v128 {
   return f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(i16x8.extend_low_i8x16_s(i32x4.splat(bytes))));
 }
 
-/** Codes of 2 bits of 32 columns, one a byte, to eight bytes: byte \`i\` has columns \`i\`, \`8 + i\`, \`16 + i\`, \`24 + i\` from the lowest bits. */
-function fourInByte(first: v128, second: v128): v128 {
-  const pairs = v128.or(first, i16x8.shl(second, 4));
-  return v128.or(pairs, i16x8.shl(i64x2.shuffle(pairs, pairs, 1, 1), 2));
-}
-
 /** One element a lane. */
 function lanes(a: u32, b: u32, c: u32, d: u32): v128 {
   return i32x4.replace_lane(i32x4.replace_lane(i32x4.replace_lane(i32x4.splat(a), 1, b), 2, c), 3, d);
 }
 `;
 
-/** Stores the first columns of four vectors, each of which is a row of 32-bit lanes: two of them, or all four. */
+/** Stores the first columns of four vectors, each of which is a row of 32-bit lanes. */
 export function storeColumns(rows: readonly string[], to: string, offsets: readonly number[]): string {
   const [a, b, c, d] = rows;
   const column = (i: number) => {
@@ -50,11 +44,10 @@ export function storeColumns(rows: readonly string[], to: string, offsets: reado
     const [x, y] = i % 2 === 0 ? [0, 2] : [1, 3];
     return `v128.store(${to}, i64x2.shuffle(ab${pair}, cd${pair}, ${x}, ${y}), ${offsets[i]});`;
   };
-  const high = 'const abHigh = i32x4.shuffle(ab0, ab1, 2, 6, 3, 7), cdHigh = i32x4.shuffle(cd0, cd1, 2, 6, 3, 7);';
   return `{
       const ab0 = ${a}, ab1 = ${b}, cd0 = ${c}, cd1 = ${d};
-      const abLow = i32x4.shuffle(ab0, ab1, 0, 4, 1, 5), cdLow = i32x4.shuffle(cd0, cd1, 0, 4, 1, 5);
-      ${offsets.length > 2 ? high : ''}
+      const abLow = i32x4.shuffle(ab0, ab1, 0, 4, 1, 5), abHigh = i32x4.shuffle(ab0, ab1, 2, 6, 3, 7);
+      const cdLow = i32x4.shuffle(cd0, cd1, 0, 4, 1, 5), cdHigh = i32x4.shuffle(cd0, cd1, 2, 6, 3, 7);
       ${unroll(offsets.length, column, '\n      ')}
     }`;
 }

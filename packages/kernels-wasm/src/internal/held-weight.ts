@@ -4,6 +4,7 @@ import {
   activationFormat,
   codeBits,
   kernelName,
+  type Layout,
   PANEL,
   RECORD_ROWS,
   recordBytes,
@@ -11,7 +12,6 @@ import {
   type WasmBuild,
 } from './layout.js';
 import type { ProductKernel } from './product-kernels.js';
-import type { PanelWeight } from './quantized-panels.js';
 import { packTables } from './tables.js';
 
 /** A weight in an arena's memory: panels of 8 output features. */
@@ -48,35 +48,38 @@ export interface QuantizedPanels {
   readonly rows: number;
 }
 
-/** What panels hold. */
-export interface Panels {
+/** What panels hold, wherever they come from. */
+export interface WeightForm {
   readonly shape: readonly [outFeatures: number, inFeatures: number];
   readonly depth: number;
   /** Of the panels. */
   readonly byteLength: number;
   /** Absent for float32 panels. */
-  readonly quantized?: Pick<PanelWeight, 'layout' | 'center' | 'entries'>;
+  readonly quantized?: QuantizedForm;
 }
 
-/** A weight that can be written into memory. */
-export interface Packing extends Panels {
-  readonly pack: (bytes: Uint8Array, floats: Float32Array, address: number) => void;
+export interface QuantizedForm {
+  readonly layout: Layout;
+  /** Subtracted from stored codes. */
+  readonly center: number;
+  /** `[16]`: what stored codes of less than 8 bits stand for, before scales and offsets. */
+  readonly entries: Float32Array;
 }
 
 /** Bytes for the panels, the bias and the tables. */
-export function heldBytes({ shape, byteLength }: Panels): number {
-  return byteLength + Math.ceil(shape[0] / PANEL) * PANEL * 4 + TABLE_BYTES;
+export function heldBytes({ shape, byteLength, quantized }: WeightForm): number {
+  return byteLength + Math.ceil(shape[0] / PANEL) * PANEL * 4 + (quantized ? TABLE_BYTES : 0);
 }
 
-/** The weight whose panels lie at `at`, where there are `heldBytes` bytes: writes what follows them. */
-export function holdPanels(
+/** A weight whose panels are, or will be, at `at`, where there are `heldBytes` bytes. Writes what follows the panels. */
+export function holdWeight(
   build: WasmBuild,
-  held: Panels,
+  form: WeightForm,
   bias: Float32Array | undefined,
   arena: Arena,
   at: number,
 ): HeldWeight {
-  const { shape, depth, byteLength, quantized } = held;
+  const { shape, depth, byteLength, quantized } = form;
   const [outFeatures, inFeatures] = shape;
   const panels = Math.ceil(outFeatures / PANEL);
   const biasAt = at + byteLength;
@@ -85,17 +88,13 @@ export function holdPanels(
   if (bias !== undefined) arena.floats.set(bias, biasAt / 4);
   if (quantized !== undefined) packTables(quantized.entries, arena.bytes, tables);
   return {
-    ...{ outFeatures, inFeatures, byteLength: heldBytes(held) },
+    ...{ outFeatures, inFeatures, byteLength: heldBytes(form) },
     ...{ arena, panels, panelBytes: byteLength / panels, depth, weight: at, bias: biasAt },
     quantized: quantized && quantizedPanels(build, quantized, tables),
   };
 }
 
-function quantizedPanels(
-  build: WasmBuild,
-  { layout, center }: Pick<PanelWeight, 'layout' | 'center'>,
-  tables: number,
-): QuantizedPanels {
+function quantizedPanels(build: WasmBuild, { layout, center }: QuantizedForm, tables: number): QuantizedPanels {
   const { groups, offsets, storage } = layout;
   const name = kernelName(build, layout);
   const format = activationFormat(build, storage);

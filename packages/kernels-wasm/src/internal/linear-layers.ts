@@ -9,7 +9,7 @@ import {
 } from '@halftone/tensor';
 import type { Machine } from '../runtime.js';
 import { floatDepth, packFloatPanels } from './float-panels.js';
-import { type HeldWeight, heldBytes, holdPanels, type Packing } from './held-weight.js';
+import { type HeldWeight, heldBytes, holdWeight, type WeightForm } from './held-weight.js';
 import { BLOCK, PANEL } from './layout.js';
 import { checkProduct, checkWeight } from './linear-checks.js';
 import { PRODUCTS } from './modules/products.js';
@@ -30,10 +30,9 @@ export function linearLayers(runtime: Machine, activations: 'int8' | 'float'): L
   const threads = () => runtime.threads;
   const product = products({ build, job, module: runtime.compiled(PRODUCTS), threads }, activations);
   const held = new Map<UploadedLinear, HeldWeight>();
-
-  const keep = (weight: HeldWeight): UploadedLinear => {
+  const register = (weight: HeldWeight): UploadedLinear => {
     const { outFeatures, inFeatures, byteLength } = weight;
-    const uploaded: UploadedLinear = { outFeatures, inFeatures, byteLength };
+    const uploaded = { outFeatures, inFeatures, byteLength };
     held.set(uploaded, weight);
     return uploaded;
   };
@@ -46,11 +45,11 @@ export function linearLayers(runtime: Machine, activations: 'int8' | 'float'): L
       const packed = packing(weight, activations);
       const [arena, at] = place(heldBytes(packed));
       packed.pack(arena.bytes, arena.floats, at);
-      return keep(holdPanels(build, packed, bias, arena, at));
+      return register(holdWeight(build, packed, bias, arena, at));
     },
     supportsPacked: isStoredType,
     async uploadPacked(source, bias, options) {
-      return keep(await packedUpload(runtime, source, bias, options));
+      return register(await packedUpload(runtime, source, bias, options));
     },
     linear(uploaded, x, rows, out) {
       checkAlive();
@@ -69,6 +68,11 @@ export function linearLayers(runtime: Machine, activations: 'int8' | 'float'): L
       held.delete(uploaded);
     },
   };
+}
+
+/** A weight that can be written into memory. */
+interface Packing extends WeightForm {
+  readonly pack: (bytes: Uint8Array, floats: Float32Array, address: number) => void;
 }
 
 function packing(weight: Tensor<Float32Array> | QuantizedTensor, activations: 'int8' | 'float'): Packing {

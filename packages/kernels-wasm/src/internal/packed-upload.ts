@@ -12,10 +12,9 @@ import {
 import type { Machine } from '../runtime.js';
 import { ALIGNMENT } from './allocator.js';
 import type { Arena } from './arena.js';
-import { type HeldWeight, heldBytes, holdPanels, type Panels } from './held-weight.js';
+import { type HeldWeight, heldBytes, holdWeight, type WeightForm } from './held-weight.js';
 import { PANEL } from './layout.js';
 import { checkWeight } from './linear-checks.js';
-import { affineEntries } from './quantized-panels.js';
 import { panelBytes, panelDepth, repack } from './repack.js';
 import { BLOCK_FORMS, isStoredType, type StoredType } from './stored-types.js';
 
@@ -40,14 +39,13 @@ export async function packedUpload(
   const [outFeatures, inFeatures] = weight.shape;
   const rowBytes = rowByteLength(dtype, inFeatures);
   const size = panelBytes(dtype, inFeatures);
-  const form = isGgmlType(dtype) ? BLOCK_FORMS[dtype] : undefined;
-  const panels: Panels = {
+  const form: WeightForm = {
     shape: [outFeatures, inFeatures],
     depth: panelDepth(dtype, inFeatures),
     byteLength: Math.ceil(outFeatures / PANEL) * size,
-    quantized: form && { ...form, entries: affineEntries(form.center) },
+    quantized: isGgmlType(dtype) ? BLOCK_FORMS[dtype] : undefined,
   };
-  const { arena, address, staging, stagingRows } = reserve(machine, heldBytes(panels), rowBytes, outFeatures);
+  const { arena, address, staging, stagingRows } = reserve(machine, heldBytes(form), rowBytes, outFeatures);
   const repackInTurn = machine.inTurn(repack);
   try {
     for (let start = 0; start < outFeatures; start += stagingRows) {
@@ -65,7 +63,7 @@ export async function packedUpload(
   } finally {
     arena.free(staging);
   }
-  return holdPanels(machine.build, panels, bias, arena, address);
+  return holdWeight(machine.build, form, bias, arena, address);
 }
 
 function storedType(weight: PackedTensor | LazyTensor): StoredType {

@@ -7,8 +7,10 @@ import {
   toFloat32,
   unpackCodes,
 } from '@halftone/tensor';
+import type { QuantizedForm } from './held-weight.js';
 import { BLOCK, type Layout, type Storage, TABLE } from './layout.js';
 import { type PanelSource, packPanels, panelsByteLength } from './pack-panels.js';
+import { codeEntries } from './tables.js';
 
 /** Columns from one scale to the next at least; two groups share a block of 32. */
 const HALF_BLOCK = 16;
@@ -23,11 +25,7 @@ export function isPanelScheme({ grid, granularity }: Scheme): boolean {
 }
 
 /** A quantized weight brought to one form: `scale * (stored code - center) + offset`, or `scale * entry of the table`. */
-export interface PanelWeight {
-  readonly layout: Layout;
-  readonly center: number;
-  /** What stored codes of less than 8 bits stand for. */
-  readonly entries: Float32Array;
+export interface PanelWeight extends QuantizedForm {
   readonly byteLength: number;
   readonly pack: (bytes: Uint8Array, floats: Float32Array, address: number) => void;
 }
@@ -67,12 +65,7 @@ function affineWeight(q: QuantizedTensor, bits: number, signed: boolean): PanelW
   const flip = flips ? 2 ** (storedBits - 1) : 0;
   const center = (storedBits === 8 ? -flip : flip) + zero;
   const source = { ...parameters, ...steps(q), codes: byteCodes(q), flip, mask: 2 ** storedBits - 1 };
-  return panelWeightOf(layout, center, affineEntries(center), source);
-}
-
-/** What stored codes of at most 4 bits stand for. */
-export function affineEntries(center: number): Float32Array {
-  return Float32Array.from({ length: TABLE }, (_, code) => code - center);
+  return panelWeightOf(layout, center, codeEntries(center), source);
 }
 
 /** Codes that index a table. For `int8` activations the table becomes integers, and its unit goes into the scales. */

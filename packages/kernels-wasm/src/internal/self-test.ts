@@ -1,7 +1,7 @@
 import type { QuantizedTensor } from '@halftone/tensor';
 import type { Arena } from './arena.js';
 import type { CompiledModule } from './compiled-module.js';
-import { type HeldWeight, heldBytes, holdPanels } from './held-weight.js';
+import { type HeldWeight, heldBytes, holdWeight } from './held-weight.js';
 import { type Job, jobs } from './job.js';
 import type { WasmBuild } from './layout.js';
 import { products } from './products.js';
@@ -19,7 +19,7 @@ export function passesSelfTest(build: WasmBuild, module: CompiledModule, arena: 
   const machine = { build, job, module, threads: () => 1 };
   // Each run of 32 holds a 127, so that rounding to 8 bits has a scale of 1.
   const x = Float32Array.from({ length: ROWS * IN }, (_, i) => (i % 32 === 0 ? 127 : ((i * 89) % 255) - 127));
-  return [4, 6, 8].every((bits) => {
+  return [2, 4, 6, 8].every((bits) => {
     const codes = Int8Array.from({ length: OUT * IN }, (_, i) => ((i * 37 + (i >> 5)) % 2 ** bits) - 2 ** (bits - 1));
     const weight = upload(build, arena, codes, bits);
     if (weight === undefined) return false;
@@ -48,11 +48,11 @@ function upload(build: WasmBuild, arena: Arena, codes: Int8Array, bits: number):
   };
   const quantized = panelWeight(q, 'int8');
   if (quantized === undefined) return undefined;
-  const packing = { shape, depth: IN, byteLength: quantized.byteLength, quantized, pack: quantized.pack };
-  const at = arena.allocate(heldBytes(packing));
+  const form = { shape, depth: IN, byteLength: quantized.byteLength, quantized };
+  const at = arena.allocate(heldBytes(form));
   if (at === undefined) return undefined;
-  packing.pack(arena.bytes, arena.floats, at);
-  return holdPanels(build, packing, undefined, arena, at);
+  quantized.pack(arena.bytes, arena.floats, at);
+  return holdWeight(build, form, undefined, arena, at);
 }
 
 function exact(codes: Int8Array, x: Float32Array, feature: number, row: number): number {

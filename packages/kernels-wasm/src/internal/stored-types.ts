@@ -1,15 +1,10 @@
 import type { GgmlType } from '@halftone/tensor';
-import type { Layout, Storage } from './layout.js';
+import type { QuantizedForm } from './held-weight.js';
+import type { Storage } from './layout.js';
+import { codeEntries } from './tables.js';
 
-/** How blocks are held: what `panelWeight` gives for the unpacked weight. */
-export interface BlockForm {
-  readonly layout: Layout;
-  /** Taken from stored codes. */
-  readonly center: number;
-}
-
-/** ggml block types. Codes that a file stores with a bias keep it, or a larger one, which `center` takes away again. */
-export const BLOCK_FORMS: Readonly<Record<GgmlType, BlockForm>> = {
+/** How ggml blocks are held: as `panelWeight` holds the unpacked weight. Codes that a file stores with a bias keep it, or a larger one, which `center` takes away again. */
+export const BLOCK_FORMS: Readonly<Record<GgmlType, QuantizedForm>> = {
   Q4_0: form('nibble', 1, 8),
   Q4_1: form('nibble', 1, 'offsets'),
   Q5_0: form('sixBit', 1, 32),
@@ -32,7 +27,8 @@ export function isStoredType(dtype: string): dtype is StoredType {
   return Object.hasOwn(BLOCK_FORMS, dtype) || FLOAT_TYPES.some((type) => type === dtype);
 }
 
-function form(storage: Storage, groups: 1 | 2, center: number | 'offsets'): BlockForm {
+function form(storage: Storage, groups: 1 | 2, center: number | 'offsets'): QuantizedForm {
   const offsets = center === 'offsets';
-  return { layout: { storage, groups, offsets }, center: offsets ? 0 : center };
+  const stored = offsets ? 0 : center;
+  return { layout: { storage, groups, offsets }, center: stored, entries: codeEntries(stored) };
 }

@@ -7,3 +7,8 @@ export function packTables(entries: Float32Array, bytes: Uint8Array, address: nu
   const raw = new Uint8Array(entries.slice().buffer);
   for (const [i, byte] of raw.entries()) tables[TABLE * (1 + (i % 4)) + (i >> 2)] = byte;
 }
+
+/** Entries for codes that are numbers. */
+export function codeEntries(center: number): Float32Array {
+  return Float32Array.from({ length: TABLE }, (_, code) => code - center);
+}

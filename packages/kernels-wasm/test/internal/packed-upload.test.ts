@@ -16,10 +16,10 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import { wasmBackend } from '../../src/index.js';
 import { packFloatPanels } from '../../src/internal/float-panels.js';
-import { blockBytes, codeBits, headerBytes, TABLE_BYTES } from '../../src/internal/layout.js';
+import { blockBytes, headerBytes, kernelName, TABLE_BYTES } from '../../src/internal/layout.js';
 import { packedUpload } from '../../src/internal/packed-upload.js';
 import { panelWeight } from '../../src/internal/quantized-panels.js';
-import { isStoredType } from '../../src/internal/stored-types.js';
+import { BLOCK_FORMS, isStoredType } from '../../src/internal/stored-types.js';
 import { machine } from '../../src/runtime.js';
 import { noise } from '../noise.js';
 import { BUILDS } from '../product.js';
@@ -76,17 +76,13 @@ function expectedPanels(weight: PackedTensor<StoredType>) {
   const [outFeatures, inFeatures] = weight.shape;
   const { dtype } = weight;
   if (isGgmlType(dtype)) {
-    const affine = panelWeight(unpackGgml(weight), 'int8');
-    if (affine === undefined) throw new Error('every ggml type has panels');
-    const { byteLength, layout, center, pack } = affine;
+    const panels = panelWeight(unpackGgml(weight), 'int8');
+    if (panels === undefined) throw new Error('every ggml type is held in panels');
+    const { byteLength, layout, center, entries, pack } = panels;
     const bytes = new Uint8Array(byteLength);
     pack(bytes, new Float32Array(bytes.buffer), 0);
     const isFloat = (word: number) => (4 * word) % blockBytes(layout) < headerBytes(layout);
-    return {
-      words: new Uint32Array(bytes.buffer),
-      isFloat,
-      quantized: { groups: layout.groups, offsets: layout.offsets, bits: codeBits(layout.storage), center },
-    };
+    return { words: new Uint32Array(bytes.buffer), isFloat, quantized: { layout, center, entries } };
   }
   const depth = Math.ceil(inFeatures / 4) * 4;
   const floats = new Float32Array(Math.ceil(outFeatures / 8) * 8 * depth);
@@ -110,10 +106,12 @@ describe.each(BUILDS)('repacking in the %s build', (build) => {
     const actual = new Uint32Array(held.arena.memory.buffer, held.weight, words.length).slice();
     const expected = withPlainNaN(words, isFloat);
     expect(withPlainNaN(actual, isFloat).findIndex((word, i) => word !== expected[i])).toBe(-1);
-    if (quantized === undefined) expect(held.quantized).toBeUndefined();
-    else expect(held.quantized).toMatchObject(quantized);
+    expect(isGgmlType(weight.dtype) ? BLOCK_FORMS[weight.dtype] : undefined).toEqual(quantized);
+    expect(held.quantized?.gemv).toEqual(quantized && `${kernelName(build, quantized.layout)}Gemv`);
     expect(held.panels * held.panelBytes).toBe(words.byteLength);
-    expect(held.byteLength).toBe(words.byteLength + 32 * Math.ceil(weight.shape[0] / 8) + TABLE_BYTES);
+    expect(held.byteLength).toBe(
+      words.byteLength + 32 * Math.ceil(weight.shape[0] / 8) + (quantized ? TABLE_BYTES : 0),
+    );
     const biases = new Float32Array(held.arena.memory.buffer, held.bias, 8 * held.panels);
     expect([...biases]).toEqual(Array.from(biases, (_, i) => bias?.[i] ?? 0));
     held.arena.free(held.weight);
@@ -220,7 +218,7 @@ describe('uploadPacked', () => {
     expect(ranges.every(({ start }, i) => start === (i === 0 ? 0 : ranges[i - 1].end))).toBe(true);
     expect(ranges.at(-1)?.end).toBe(2501);
     expect([...places].every((buffer) => buffer !== undefined)).toBe(true);
-    expect(uploaded.byteLength).toBe(2504 * 1024 * 4 + 2504 * 4 + TABLE_BYTES);
+    expect(uploaded.byteLength).toBe(2504 * 1024 * 4 + 2504 * 4);
     await backend.dispose();
   });
 

@@ -1,11 +1,12 @@
 /**
  * `npm run tables [-- NAME...]`: runs the benches whose figures the documentation shows, keeps each as
  * docs/tables/<name>.json with command and date, and writes docs/measurements.md from all of them.
- * Run it on a quiet machine: it takes about half an hour. `npm run tables -- --render` only writes the Markdown.
+ * Run it on a quiet machine: it takes about an hour. `npm run tables -- --render` only writes the Markdown.
  */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
 import process from 'node:process';
+import { NODE_24 } from './checks/vitest.mjs';
 import { execute, root } from './workspace.mjs';
 
 /** @type {Record<string, readonly string[]>} name: arguments of pnpm */
@@ -16,7 +17,13 @@ const BENCHES = {
   streaming: ['--filter', '@halftone/compress', 'bench:streaming'],
   kernels: ['--filter', '@halftone/kernels-wasm', 'bench'],
   forward: ['--filter', '@halftone/transformer', 'bench'],
+  'end-to-end': ['--filter', '@halftone/transformer', 'bench:end-to-end'],
+  activations: ['--filter', '@halftone/transformer', 'bench:activations'],
+  memory: ['--filter', '@halftone/transformer', 'bench:memory'],
 };
+
+/** These run on Node 24 where it is installed, which has both builds of the WebAssembly kernels. */
+const ON_NODE_24 = ['kernels', 'end-to-end', 'activations', 'memory'];
 
 const folder = join(root, 'docs', 'tables');
 mkdirSync(folder, { recursive: true });
@@ -31,7 +38,9 @@ async function measure(name) {
   const bench = BENCHES[name];
   if (!bench) throw new Error(`No bench is called ${name}. Benches: ${Object.keys(BENCHES).join(', ')}`);
   console.log(`Running ${name}...`);
-  const { code, stdout, output } = await execute('pnpm', ['--silent', ...bench, '--json']);
+  const newest = ON_NODE_24.includes(name) && existsSync(NODE_24);
+  const env = newest ? { PATH: dirname(NODE_24) + delimiter + process.env.PATH } : {};
+  const { code, stdout, output } = await execute('pnpm', ['--silent', ...bench, '--json'], { env });
   const line = stdout.split('\n').find((text) => text.startsWith('{'));
   if (code !== 0 || line === undefined) throw new Error(`The bench ${name} failed:\n${output}`);
   const table = {

@@ -1,5 +1,6 @@
 import { Console } from 'node:console';
 import { cpus } from 'node:os';
+import type { Awaitable } from '@halftone/tensor';
 
 /** One measured line of a bench. */
 export interface BenchResult {
@@ -59,8 +60,35 @@ export function bestSeconds(run: () => void, repeats: number): number {
   return best;
 }
 
+/**
+ * Best of several runs of each, in seconds. They take turns, so that a slow moment of the machine hits all of them; one turn comes
+ * first to warm up.
+ */
+export async function bestSecondsInTurn(
+  runs: readonly (() => Awaitable<unknown>)[],
+  repeats: number,
+): Promise<number[]> {
+  const best = runs.map(() => Number.POSITIVE_INFINITY);
+  for (let turn = -1; turn < repeats; turn++) {
+    for (const [index, run] of runs.entries()) {
+      const start = performance.now();
+      await run();
+      if (turn >= 0) best[index] = Math.min(best[index], (performance.now() - start) / 1000);
+    }
+    // Worker threads that a run has started report in between.
+    await new Promise((resolve) => setTimeout(resolve, turn < 0 ? 100 : 0));
+  }
+  return best;
+}
+
 /** The number after `--name` on the command line. */
 export function numberArgument(name: string, fallback: number): number {
   const at = process.argv.indexOf(name);
   return at < 0 ? fallback : Number(process.argv[at + 1]);
+}
+
+/** The words after `--name` on the command line, separated by commas. */
+export function listArgument(name: string, fallback: readonly string[]): readonly string[] {
+  const at = process.argv.indexOf(name);
+  return at < 0 ? fallback : (process.argv[at + 1] ?? '').split(',').filter((word) => word !== '');
 }

@@ -1,5 +1,5 @@
 import { tensor } from '@halftone/tensor';
-import { blockedBackend, createModel } from '@halftone/transformer';
+import { createModel, referenceBackend } from '@halftone/transformer';
 import { describe, expect, it } from 'vitest';
 import { calibrate, calibrationSequences, startCalibration } from '../src/calibrate.js';
 import { TINY_CONFIG, tinyModel } from './tiny-model.js';
@@ -9,7 +9,7 @@ const sequences = [0, 1, 2].map((seed) => Int32Array.from({ length: 20 }, (_, i)
 /** Every input that a linear layer gets in ordinary forward passes. */
 async function tappedInputs(): Promise<Map<string, Float32Array[]>> {
   const source = tinyModel();
-  const model = await createModel(source, { backend: blockedBackend() });
+  const model = await createModel(source, { backend: referenceBackend() });
   const inputs = new Map<string, Float32Array[]>();
   for (const tokens of sequences) {
     await model.forward(tokens, {
@@ -30,7 +30,7 @@ async function tappedInputs(): Promise<Map<string, Float32Array[]>> {
 
 describe('calibrate', () => {
   it('collects, block by block, what ordinary forward passes feed to each linear', async () => {
-    const backend = blockedBackend();
+    const backend = referenceBackend();
     const statistics = await calibrate(tinyModel(), { sequences, needs: ['inputSquares', 'hessian'], backend });
     const inputs = await tappedInputs();
     expect([...statistics.keys()].sort()).toEqual([...inputs.keys()].sort());
@@ -48,7 +48,7 @@ describe('calibrate', () => {
   });
 
   it('advances with replaced weights, so that later blocks see what quantization did', async () => {
-    const options = { sequences, needs: ['inputSquares'] as const, backend: blockedBackend() };
+    const options = { sequences, needs: ['inputSquares'] as const, backend: referenceBackend() };
     const original = await startCalibration(tinyModel(), options);
     await original.collectAndAdvance();
     const changed = await startCalibration(tinyModel(), options);
@@ -65,7 +65,7 @@ describe('calibrate', () => {
 
   it('refuses what it cannot run', async () => {
     const start = (lists: Int32Array[]) =>
-      startCalibration(tinyModel(), { sequences: lists, needs: [], backend: blockedBackend() });
+      startCalibration(tinyModel(), { sequences: lists, needs: [], backend: referenceBackend() });
     await expect(start([])).rejects.toThrow(/no calibration sequences/);
     await expect(start([new Int32Array(TINY_CONFIG.max_position_embeddings + 1)])).rejects.toThrow(/context is 64/);
     expect(() => calibrationSequences(new Int32Array(9), 10)).toThrow(/fewer than one sequence/);

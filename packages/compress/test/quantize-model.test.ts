@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { blockedBackend } from '@halftone/transformer';
+import { referenceBackend } from '@halftone/transformer';
 import { openModel } from '@halftone/transformer/node';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { outputFile, outputFolder } from '../src/file-output.js';
@@ -102,7 +102,7 @@ describe('quantizeModel', () => {
     const report = await quantizeModel(tinyModel(), {
       recipe,
       output: calibrated,
-      calibration: { sequences, backend: blockedBackend() },
+      calibration: { sequences, backend: referenceBackend() },
     });
     const plain = await quantizeModel(tinyModel(), { recipe: parseRecipe('Q3_K_M'), output: memoryOutput() });
     const gate = (layers: typeof report.layers) => layers.find(({ name }) => name.endsWith('1.mlp.gate_proj.weight'));

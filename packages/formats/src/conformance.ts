@@ -72,6 +72,15 @@ export function formatCodecChecks(codec: FormatCodec, options: FormatCodecCheckO
         }
       }
     }),
+    check('reads into a given array', async () => {
+      for (const tensor of (await open()).tensors.values()) {
+        const { bytes } = await tensor.read();
+        const into = new Uint8Array(bytes.length + 2).subarray(1, bytes.length + 1);
+        const part = await tensor.read(undefined, { into });
+        checkPacked(tensor, part, tensor.shape);
+        equal(sameBytes(part.bytes, bytes), true, `${tensor.name}: bytes read into an array`);
+      }
+    }),
     check('gives results that later changes do not reach', async () => {
       for (const tensor of (await open()).tensors.values()) {
         const first = await tensor.read();

@@ -1,6 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { type ByteSource, HalftoneError, throwIfAborted } from '@halftone/tensor';
-import { allocateBytes, checkByteRange } from './internal/byte-range.js';
+import { checkByteRange, destination } from './internal/byte-range.js';
 import { ioError } from './internal/node-io.js';
 
 /** Bytes asked from the system at once: below its 2^31 limit, small enough that an abort is noticed. */
@@ -40,7 +40,7 @@ export async function fileSource(path: string): Promise<ByteSource> {
       checkByteRange(start, end, size, where, path);
       if (closed)
         throw new HalftoneError('IO', `${path}: the source is closed; open it again`, { where, details: { path } });
-      const bytes = allocateBytes(end - start, where, path);
+      const bytes = destination(options, end - start, where, path);
       let done = 0;
       while (done < bytes.length) {
         throwIfAborted(options?.signal, where);

@@ -1,5 +1,5 @@
 import { type ByteSource, HalftoneError, type ReadOptions, throwIfAborted } from '@halftone/tensor';
-import { allocateBytes, checkByteRange } from './internal/byte-range.js';
+import { checkByteRange, destination } from './internal/byte-range.js';
 import { fetchWithRetry, type RetryPolicy } from './internal/http-retry.js';
 
 export interface HttpSourceOptions extends ReadOptions {
@@ -46,13 +46,14 @@ export async function httpSource(url: string | URL, options: HttpSourceOptions =
     if (response.status === 416 && response.headers.get('content-range') === 'bytes */0')
       return { size: 0, etag: null };
     const range = contentRange(response, name);
-    await receive(response, 1, name);
+    await receive(response, new Uint8Array(1), name);
     if (range.start !== 0 || range.end !== 1) throw wrongRange(name, response, 0, 1);
     return { size: range.size, etag: response.headers.get('etag') };
   });
   const { size, etag } = probe;
 
-  function readPiece(start: number, end: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  function readPiece(start: number, bytes: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+    const end = start + bytes.length;
     return request(start, end, signal, async (response) => {
       const range = contentRange(response, name);
       if (range.size !== size || (etag !== null && response.headers.get('etag') !== etag)) {
@@ -62,7 +63,7 @@ export async function httpSource(url: string | URL, options: HttpSourceOptions =
         });
       }
       if (range.start !== start || range.end !== end) throw wrongRange(name, response, start, end);
-      return receive(response, end - start, name);
+      await receive(response, bytes, name);
     });
   }
 
@@ -72,11 +73,9 @@ export async function httpSource(url: string | URL, options: HttpSourceOptions =
     async read(start, end, readOptions) {
       throwIfAborted(readOptions?.signal, WHERE);
       checkByteRange(start, end, size, WHERE, name);
-      if (end - start <= PIECE_BYTES)
-        return start === end ? new Uint8Array(0) : readPiece(start, end, readOptions?.signal);
-      const bytes = allocateBytes(end - start, WHERE, name);
-      for (let at = start; at < end; at += PIECE_BYTES) {
-        bytes.set(await readPiece(at, Math.min(end, at + PIECE_BYTES), readOptions?.signal), at - start);
+      const bytes = destination(readOptions, end - start, WHERE, name);
+      for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+        await readPiece(start + at, bytes.subarray(at, at + PIECE_BYTES), readOptions?.signal);
       }
       return bytes;
     },
@@ -135,9 +134,9 @@ function wrongRange(name: string, response: Response, start: number, end: number
   });
 }
 
-/** The body, which must have exactly `length` bytes: a longer one is not read to its end. */
-async function receive(response: Response, length: number, name: string): Promise<Uint8Array> {
-  const bytes = allocateBytes(length, WHERE, name);
+/** The body, which must exactly fill `bytes`: a longer one is not read to its end. */
+async function receive(response: Response, bytes: Uint8Array, name: string): Promise<void> {
+  const { length } = bytes;
   let received = 0;
   const reader = response.body?.getReader();
   for (;;) {
@@ -151,7 +150,6 @@ async function receive(response: Response, length: number, name: string): Promis
     received += value.length;
   }
   if (received !== length) throw lengthError(name, received, length);
-  return bytes;
 }
 
 function lengthError(name: string, received: number, expected: number): HalftoneError {

@@ -1,7 +1,7 @@
 import { type ByteSource, HalftoneError, throwIfAborted } from '@halftone/tensor';
-import { checkByteRange } from './internal/byte-range.js';
+import { checkByteRange, delivered } from './internal/byte-range.js';
 
-/** Bytes in memory. `read` returns copies, so that results never alias the source. */
+/** Bytes in memory. `read` copies, so that results never alias the source. */
 export function arrayBufferSource(bytes: ArrayBuffer | ArrayBufferView, name = 'memory'): ByteSource {
   const all = ArrayBuffer.isView(bytes)
     ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -12,7 +12,9 @@ export function arrayBufferSource(bytes: ArrayBuffer | ArrayBufferView, name = '
     async read(start, end, options) {
       throwIfAborted(options?.signal, 'arrayBufferSource');
       checkByteRange(start, end, all.length, 'arrayBufferSource', name);
-      return all.slice(start, end);
+      return options?.into === undefined
+        ? all.slice(start, end)
+        : delivered(all.subarray(start, end), options, 'arrayBufferSource', name);
     },
   };
 }
@@ -44,7 +46,7 @@ export function blobSource(blob: Blob, name?: string): ByteSource {
           details: { start, end, received: buffer.byteLength },
         });
       }
-      return new Uint8Array(buffer);
+      return delivered(new Uint8Array(buffer), options, where, label);
     },
   };
 }

@@ -51,6 +51,28 @@ describe('sources', () => {
     }
   });
 
+  it('read into a given array, in shared memory too', async () => {
+    const path = join(folder, 'into');
+    await writeFile(path, bytes);
+    for (const source of [
+      await fileSource(path),
+      blobSource(new Blob([new Uint8Array(bytes)])),
+      arrayBufferSource(bytes),
+    ]) {
+      for (const buffer of [new ArrayBuffer(5002), new SharedArrayBuffer(5002)]) {
+        const into = new Uint8Array(buffer, 1, 300);
+        expect(await source.read(40, 340, { into })).toBe(into);
+        expect([...into]).toEqual([...bytes.subarray(40, 340)]);
+        expect([...new Uint8Array(buffer, 301)].every((byte) => byte === 0)).toBe(true);
+        for (const length of [299, 301]) {
+          const other = new Uint8Array(buffer, 0, length);
+          await expectFailure(() => source.read(40, 340, { into: other }), 'RANGE', String(length), '300');
+        }
+      }
+      await source.close?.();
+    }
+  });
+
   it('name what cannot be opened', async () => {
     await expectFailure(() => fileSource(join(folder, 'missing')), 'IO', 'missing', 'ENOENT');
     await expectFailure(() => fileSource(folder), 'IO', folder, 'regular file');

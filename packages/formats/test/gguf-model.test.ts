@@ -90,6 +90,9 @@ describe('row permutation', () => {
           const part = await lazy.read({ start, end });
           expect(part.shape).toEqual([end - start, 3]);
           expect(part.bytes).toEqual(permuteHeadRows(bytes, 6, heads, inverse).slice(start * 6, end * 6));
+          const into = new Uint8Array(part.bytes.length);
+          expect((await lazy.read({ start, end }, { into })).bytes).toBe(into);
+          expect(into).toEqual(part.bytes);
         },
       ),
     );
@@ -117,6 +120,9 @@ describe('transposition', () => {
     expect(lazy.shape).toEqual([3, 2]);
     expect([...(await lazy.read()).bytes]).toEqual([0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11]);
     expect([...(await lazy.read({ start: 1, end: 2 })).bytes]).toEqual([2, 3, 8, 9]);
+    const into = new Uint8Array(4);
+    expect((await lazy.read({ start: 1, end: 2 }, { into })).bytes).toBe(into);
+    expect([...into]).toEqual([2, 3, 8, 9]);
     expect(() => transposeLazy(lazyOf('w', new Uint8Array(18), [1, 32], 'Q4_0'))).toThrow(/cannot be transposed/);
   });
 });

@@ -55,6 +55,10 @@ describe('httpSource', () => {
     expect(await source.read(5, 5)).toEqual(new Uint8Array(0));
     expect(requests()).toBe(3);
     expect(authorizations).toEqual(new Set(['Bearer x']));
+    const into = new Uint8Array(new SharedArrayBuffer(100), 50, 20);
+    expect(await source.read(10, 30, { into })).toBe(into);
+    expect([...into]).toEqual([...file.subarray(10, 30)]);
+    await expectFailure(() => source.read(10, 31, { into }), 'RANGE', '20', '21');
     await expectFailure(() => source.read(990, 1001), 'RANGE', '1000');
   });
 

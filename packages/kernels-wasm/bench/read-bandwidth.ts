@@ -18,7 +18,7 @@ export function read(p: usize, bytes: usize): i32 {
 /** A function that reads so many bytes once, with SIMD loads and nothing else to do. */
 export async function reader(byteLength: number): Promise<() => void> {
   const pages = Math.ceil(byteLength / 65536);
-  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
   // Pages that were never written share one page of zeros.
   new Uint8Array(memory.buffer).fill(1);
   const binary = await compileSource(SOURCE, 'simd');

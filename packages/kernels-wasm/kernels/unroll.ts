@@ -28,6 +28,10 @@ export function addDot16(sum: string, w: string, x: string): string {
  */
 export const CONSTANTS = `
 export let ONE: i32 = 1;
+export let CRUMB: i32 = 0x03;
+export let CRUMB_1: i32 = 0x0c;
+export let CRUMB_2: i32 = 0x30;
+export let CRUMB_3: i32 = 0xc0;
 export let NIBBLE: i32 = 0x0f;
 export let NIBBLE_1: i32 = 0xf0;
 export let NIBBLE_2: i32 = 0xf00;

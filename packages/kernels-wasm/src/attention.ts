@@ -49,5 +49,7 @@ export interface Attention {
  * Sources: arXiv 1805.02867 (online softmax), arXiv 2205.14135 (tiles), arXiv 2405.10480 (splits of a long context).
  */
 export function attention(runtime: WasmRuntime): Attention {
-  return attentionOperations(runtime as Machine);
+  const machine = runtime as Machine;
+  const { attend, attendPartial } = attentionOperations(machine);
+  return { attend: machine.inTurn(attend), attendPartial: machine.inTurn(attendPartial) };
 }

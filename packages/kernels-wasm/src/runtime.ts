@@ -3,20 +3,23 @@ import { type Arena, arena } from './internal/arena.js';
 import { chooseBuild } from './internal/builds.js';
 import { type CompiledModule, compiledModule, moduleBytes } from './internal/compiled-module.js';
 import { threadsRefusal, usefulThreads } from './internal/environment.js';
+import { turns } from './internal/in-turn.js';
 import { type Job, jobs } from './internal/job.js';
 import type { Kernel, KernelModule } from './internal/kernel-module.js';
 import type { WasmBuild } from './internal/layout.js';
 
 const WHERE = 'wasmRuntime';
 const MAX_THREADS = 64;
+/** With so many bytes taken, operations large enough for several threads will come. */
+const WORKERS_FROM_BYTES = 4 * 2 ** 20;
 
 export interface WasmRuntimeOptions {
   /** `auto` takes `relaxed` where the engine has it and its arithmetic passes a test, else `simd`. */
   readonly build?: 'auto' | WasmBuild;
   /**
    * Threads that work on one operation, this one included. `auto`: every core up to 4, half of them beyond, at most 8. Where
-   * threads cannot share memory (a page that is not cross-origin isolated) there is one. Workers start with the first
-   * operation that is large enough for them.
+   * threads cannot share memory (a page that is not cross-origin isolated) there is one. Workers start when a few megabytes
+   * are taken, or with the first operation that is large enough; browsers start them only once the event loop turns.
    */
   readonly threads?: 'auto' | number;
   /** Largest size of one WebAssembly memory, in bytes. What does not fit goes to further memories. */
@@ -48,6 +51,13 @@ export interface Machine extends WasmRuntime {
   place(byteLength: number): readonly [Arena, number];
   compiled(module: KernelModule): CompiledModule;
   kernels<Name extends string>(arena: Arena, module: KernelModule<Name>): Readonly<Record<Name, Kernel>>;
+  /**
+   * Makes an operation wait for those before it where operations may be pending: on a page's main thread. Whatever uses `job`
+   * or scratch memory goes through here once.
+   */
+  inTurn<Values extends readonly unknown[]>(
+    operation: (...values: Values) => void | Promise<void>,
+  ): (...values: Values) => void | Promise<void>;
   /** Throws `DEVICE` after `dispose`. */
   checkAlive(): void;
 }
@@ -72,17 +82,18 @@ export function machine(options: WasmRuntimeOptions): Machine {
   const threads = refusal !== undefined ? 1 : wantedThreads === 'auto' ? usefulThreads() : wantedThreads;
   const arenas: Arena[] = [];
   const modules = new Map<KernelModule, CompiledModule>();
-  const work = jobs(threads, () => ({
-    memories: arenas.map(({ memory }) => memory),
-    modules: [...modules.values()].map(({ module }) => module),
-  }));
+  const memories: WebAssembly.Memory[] = [];
+  const compiledModules: WebAssembly.Module[] = [];
+  const work = jobs(threads, memories, compiledModules);
   let disposed = false;
+  let taken = 0;
 
   const compiled = (module: KernelModule): CompiledModule => {
     let entry = modules.get(module);
     if (entry === undefined) {
       entry = compiledModule(modules.size, moduleBytes(module, build, shared));
       modules.set(module, entry);
+      compiledModules.push(entry.module);
     }
     return entry;
   };
@@ -95,6 +106,12 @@ export function machine(options: WasmRuntimeOptions): Machine {
   };
   const place = (byteLength: number): readonly [Arena, number] => {
     checkAlive();
+    const found = findPlace(byteLength);
+    if (taken < WORKERS_FROM_BYTES && taken + byteLength >= WORKERS_FROM_BYTES) work.warmUp();
+    taken += byteLength;
+    return found;
+  };
+  const findPlace = (byteLength: number): readonly [Arena, number] => {
     for (const candidate of arenas) {
       const address = candidate.allocate(byteLength);
       if (address !== undefined) return [candidate, address];
@@ -108,6 +125,7 @@ export function machine(options: WasmRuntimeOptions): Machine {
       });
     }
     arenas.push(added);
+    memories.push(added.memory);
     return [added, address];
   };
 
@@ -125,6 +143,7 @@ export function machine(options: WasmRuntimeOptions): Machine {
     place,
     compiled,
     kernels: (where, module) => where.kernels(compiled(module), module),
+    inTurn: work.asynchronous ? turns() : (operation) => operation,
     checkAlive,
     allocate(length) {
       const [home, address] = place(4 * length);
@@ -136,6 +155,7 @@ export function machine(options: WasmRuntimeOptions): Machine {
     async dispose() {
       disposed = true;
       arenas.length = 0;
+      memories.length = 0;
       await work.dispose();
     },
   };

@@ -1,4 +1,5 @@
-import type { KernelBackend } from '@halftone/tensor';
+import type { BlockKernels, KernelBackend } from '@halftone/tensor';
+import { blockKernels } from './internal/block-kernels.js';
 import type { WasmBuild } from './internal/layout.js';
 import { linearLayers } from './internal/linear-layers.js';
 import { machine, WASM_RUNTIME_DEFAULTS, type WasmRuntimeOptions } from './runtime.js';
@@ -14,11 +15,14 @@ export interface WasmBackendOptions extends WasmRuntimeOptions {
 export const WASM_BACKEND_DEFAULTS: Required<WasmBackendOptions> = { ...WASM_RUNTIME_DEFAULTS, activations: 'int8' };
 
 export interface WasmBackend extends KernelBackend {
+  readonly block: BlockKernels;
   readonly build: WasmBuild;
   /** Threads that operations can count on. */
   readonly threads: number;
   /** Why it is not the relaxed build, or not as many threads as wanted. */
   readonly notes: readonly string[];
+  readonly supportsPacked: NonNullable<KernelBackend['supportsPacked']>;
+  readonly uploadPacked: NonNullable<KernelBackend['uploadPacked']>;
   dispose(): Promise<void>;
 }
 
@@ -34,7 +38,8 @@ export interface WasmBackend extends KernelBackend {
 export function wasmBackend(options: WasmBackendOptions = {}): WasmBackend {
   const { activations, ...rest } = { ...WASM_BACKEND_DEFAULTS, ...options };
   const runtime = machine(rest);
-  const { build } = runtime;
+  const { build, inTurn } = runtime;
+  const layers = linearLayers(runtime, activations);
   return {
     name: `wasm-${build}`,
     build,
@@ -44,7 +49,9 @@ export function wasmBackend(options: WasmBackendOptions = {}): WasmBackend {
     get notes() {
       return runtime.notes;
     },
-    ...linearLayers(runtime, activations),
+    ...layers,
+    linear: inTurn(layers.linear),
+    block: blockKernels(runtime),
     dispose: runtime.dispose,
   };
 }

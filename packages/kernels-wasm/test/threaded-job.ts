@@ -1,18 +1,26 @@
 import { PRODUCTS } from '../src/internal/modules/products.js';
 import type { Machine } from '../src/runtime.js';
 
-/** A job that is worth several threads: it fills `sums` with 1. */
+const PANELS = 64;
+
+/** A job that is worth several threads: products of a weight of zeros with biases of 1. All of `sums` must become 1. */
 export function threadedJob(runtime: Machine): { readonly pending: void | Promise<void>; readonly sums: Float32Array } {
-  const panels = 64;
-  const [arena, at] = runtime.place(64 * panels);
-  arena.floats.fill(1, at / 4, at / 4 + 8 * panels);
-  arena.floats.fill(0, at / 4 + 8 * panels, at / 4 + 16 * panels);
+  const bytes = 32 * PANELS;
+  const [arena, bias] = runtime.place(2 * bytes + 1024);
+  const out = bias + bytes;
+  const zeros = out + bytes;
+  arena.floats.fill(1, bias / 4, out / 4);
+  arena.floats.fill(0, out / 4, zeros / 4 + 256);
   const { job } = runtime;
-  job.start(arena, runtime.compiled(PRODUCTS), 'fillBias');
-  job.stepped(at, 32);
-  job.stepped(at + 32 * panels, 32);
-  job.value(1);
+  job.start(arena, runtime.compiled(PRODUCTS), 'floatGemv');
+  job.stepped(zeros, 0);
+  job.value(zeros);
+  job.stepped(out, 32);
   job.count();
-  const pending = job.run(panels, 1e6);
-  return { pending, sums: arena.floats.subarray(at / 4 + 8 * panels, at / 4 + 16 * panels) };
+  job.value(4);
+  job.stepped(bias, 32);
+  job.stepped(8 * PANELS, -8);
+  job.perThread(zeros + 256, 64);
+  const pending = job.run(PANELS, 1e6);
+  return { pending, sums: arena.floats.subarray(out / 4, zeros / 4) };
 }

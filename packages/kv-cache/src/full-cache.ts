@@ -1,4 +1,4 @@
-import { HalftoneError, type KvCache, type KvShape, type KvView } from '@halftone/tensor';
+import { HalftoneError, type KernelMemory, type KvCache, type KvShape } from '@halftone/tensor';
 import { firstAtOrAfter, KvSlab } from './internal/kv-slab.js';
 
 export interface FullCacheOptions {
@@ -6,19 +6,28 @@ export interface FullCacheOptions {
   readonly capacity?: number;
   /** Most tokens a head may hold; `append` refuses more. Default: no limit. */
   readonly maxLength?: number;
+  /** Where keys and values are kept, for example `backend.block`. Default: the JavaScript heap. */
+  readonly memory?: KernelMemory;
 }
+
+const HEAP: KernelMemory = {
+  allocate: (length) => new Float32Array(length),
+  free() {},
+};
 
 /** A cache of every token in float32. */
 export interface FullCache extends KvCache {
   /** Bytes of the buffers, unused room included. */
   readonly allocatedByteLength: number;
-  /** An independent copy; tokens appended to one are not seen by the other. Costs `byteLength` bytes. */
+  /** An independent copy in the same memory; tokens appended to one are not seen by the other. Costs `byteLength` bytes. */
   fork(): FullCache;
   /**
    * Keeps only these entries of one head, by index, in increasing order. Lengths become ragged over heads.
    * Throws `RANGE` for indices that are not increasing or outside the head.
    */
   retain(layer: number, kvHead: number, entries: ArrayLike<number>): void;
+  /** Gives the memory back. The cache is empty then, and may be used again. */
+  dispose(): void;
 }
 
 const WHERE = 'fullCache';
@@ -27,7 +36,8 @@ const WHERE = 'fullCache';
  * Keeps all keys and values of one sequence in float32: `layers * kvHeads * (8 * headDim + 4)` bytes a token.
  *
  * Every layer and head has its own contiguous buffers, which double while small and later grow by a bounded step.
- * A failed `append` leaves the cache as it was. Throws `SHAPE` for a shape or array of the wrong size, `RANGE` for a layer,
+ * A failed `append` leaves the cache as it was. Views are of the buffers themselves, which are longer than what they hold, and
+ * cost nothing. Throws what `memory` throws when there is no room, `SHAPE` for a shape or array of the wrong size, `RANGE` for a layer,
  * head, position or length that is not allowed.
  */
 export function fullCache(shape: KvShape, options: FullCacheOptions = {}): FullCache {
@@ -40,7 +50,7 @@ export function fullCache(shape: KvShape, options: FullCacheOptions = {}): FullC
       });
     }
   }
-  const { capacity = 0, maxLength = Number.POSITIVE_INFINITY } = options;
+  const { capacity = 0, maxLength = Number.POSITIVE_INFINITY, memory = HEAP } = options;
   if (!Number.isSafeInteger(capacity) || capacity < 0 || !(maxLength >= 1) || capacity > maxLength) {
     throw new HalftoneError(
       'RANGE',
@@ -48,7 +58,10 @@ export function fullCache(shape: KvShape, options: FullCacheOptions = {}): FullC
       { where: WHERE, details: { capacity, maxLength } },
     );
   }
-  const slabs = Array.from({ length: layers * kvHeads }, () => new KvSlab(headDim, capacity));
+  const slabs = Array.from({ length: layers * kvHeads }, () => new KvSlab(headDim, memory));
+  allOrNone(slabs, () => {
+    if (capacity > 0) for (const slab of slabs) slab.resize(capacity);
+  });
   return build({ layers, kvHeads, headDim }, maxLength, slabs, new Float64Array(layers).fill(-1));
 }
 
@@ -112,8 +125,9 @@ function build(shape: KvShape, maxLength: number, slabs: KvSlab[], lastPositions
       }
       if (tokens === 0) return;
       checkPositions(layer, positions);
+      const first = layer * kvHeads;
       for (let kvHead = 0; kvHead < kvHeads; kvHead++) {
-        const length = slabs[layer * kvHeads + kvHead].length + tokens;
+        const length = slabs[first + kvHead].length + tokens;
         if (length > maxLength) {
           throw new HalftoneError('RANGE', `layer ${layer}: ${length} tokens exceed maxLength ${maxLength}`, {
             where: WHERE,
@@ -121,13 +135,17 @@ function build(shape: KvShape, maxLength: number, slabs: KvSlab[], lastPositions
           });
         }
       }
+      // All heads first: when there is no room for one, none has changed.
       for (let kvHead = 0; kvHead < kvHeads; kvHead++) {
-        slabs[layer * kvHeads + kvHead].append(keys, values, positions, kvHead * headDim, width, maxLength);
+        slabs[first + kvHead].reserve(slabs[first + kvHead].length + tokens, maxLength);
+      }
+      for (let kvHead = 0; kvHead < kvHeads; kvHead++) {
+        slabs[first + kvHead].append(keys, values, positions, kvHead * headDim, width);
       }
       lastPositions[layer] = positions[tokens - 1];
     },
 
-    view: (layer, kvHead): KvView => slab(layer, kvHead).view(),
+    view: slab,
     length: (layer, kvHead) => slab(layer, kvHead).length,
 
     truncate(position) {
@@ -163,19 +181,34 @@ function build(shape: KvShape, maxLength: number, slabs: KvSlab[], lastPositions
       target.retain(entries);
     },
 
-    fork: () =>
-      build(
-        shape,
-        maxLength,
-        slabs.map((each) => each.copy()),
-        lastPositions.slice(),
-      ),
+    fork() {
+      const copies: KvSlab[] = [];
+      allOrNone(copies, () => {
+        for (const each of slabs) copies.push(each.copy());
+      });
+      return build(shape, maxLength, copies, lastPositions.slice());
+    },
+
+    dispose() {
+      for (const each of slabs) each.dispose();
+      lastPositions.fill(-1);
+    },
 
     get byteLength() {
       return slabs.reduce((sum, each) => sum + each.length * each.bytesPerEntry, 0);
     },
     get allocatedByteLength() {
-      return slabs.reduce((sum, each) => sum + each.positions.length * each.bytesPerEntry, 0);
+      return slabs.reduce((sum, each) => sum + each.capacity * each.bytesPerEntry, 0);
     },
   };
+}
+
+/** Runs `fill`; when it fails, the slabs that have memory give it back. */
+function allOrNone(slabs: readonly KvSlab[], fill: () => void): void {
+  try {
+    fill();
+  } catch (error) {
+    for (const each of slabs) each.dispose();
+    throw error;
+  }
 }

@@ -1,5 +1,6 @@
-import { fullCache } from '@halftone/kv-cache';
+import { type FullCache, fullCache } from '@halftone/kv-cache';
 import { kvCacheChecks } from '@halftone/kv-cache/conformance';
+import { HalftoneError } from '@halftone/tensor';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
@@ -11,6 +12,16 @@ function rows(tokens: number, fill: (index: number) => number = (i) => i): Float
 
 function positions(start: number, count: number): Int32Array {
   return Int32Array.from({ length: count }, (_, i) => start + i);
+}
+
+/** What a view holds, without the unused room of its arrays. */
+function held(cache: FullCache, layer: number, kvHead: number) {
+  const { length, keys, values, positions: at } = cache.view(layer, kvHead);
+  return {
+    keys: [...keys.subarray(0, length * cache.headDim)],
+    values: [...values.subarray(0, length * cache.headDim)],
+    positions: [...at.subarray(0, length)],
+  };
 }
 
 describe('fullCache conforms', () => {
@@ -62,7 +73,7 @@ describe('fullCache', () => {
       positions(2, 1),
     );
     cache.truncate(1);
-    expect([...fork.view(0, 1).keys]).toEqual([4, 5, 6, 7, 12, 13, 14, 15, 9, 9, 9, 9]);
+    expect(held(fork, 0, 1).keys).toEqual([4, 5, 6, 7, 12, 13, 14, 15, 9, 9, 9, 9]);
     expect(fork.length(0, 0)).toBe(3);
     expect(cache.length(0, 0)).toBe(1);
     expect(() => fork.append(0, rows(6), rows(6), positions(3, 6))).toThrow(/maxLength 8/);
@@ -77,9 +88,9 @@ describe('fullCache', () => {
         cache.append(0, rows(n), rows(n), positions(5, n));
         const entries = keep.flatMap((kept, i) => (kept ? [i] : []));
         cache.retain(0, 1, entries);
-        const view = cache.view(0, 1);
-        expect([...view.positions]).toEqual(entries.map((i) => i + 5));
-        expect([...view.keys]).toEqual(entries.flatMap((i) => [0, 1, 2, 3].map((j) => i * 8 + 4 + j)));
+        const view = held(cache, 0, 1);
+        expect(view.positions).toEqual(entries.map((i) => i + 5));
+        expect(view.keys).toEqual(entries.flatMap((i) => [0, 1, 2, 3].map((j) => i * 8 + 4 + j)));
         expect(cache.length(0, 0)).toBe(n);
         cache.append(0, rows(1), rows(1), positions(5 + n, 1));
         expect(cache.length(0, 1)).toBe(entries.length + 1);
@@ -95,7 +106,7 @@ describe('fullCache', () => {
     expect(() => cache.append(0, rows(1), rows(1), positions(2, 1))).toThrow(/does not come after 2/);
     cache.truncate(2);
     cache.append(0, rows(1), rows(1), positions(2, 1));
-    expect([...cache.view(0, 0).positions]).toEqual([0, 2]);
+    expect(held(cache, 0, 0).positions).toEqual([0, 2]);
   });
 
   it('names what is wrong', () => {
@@ -106,5 +117,77 @@ describe('fullCache', () => {
     expect(() => cache.retain(0, 0, [1, 1])).toThrow(/entry 1/);
     expect(() => cache.retain(0, 0, [2])).toThrow(/below 2/);
     expect(() => cache.truncate(-1)).toThrow(/position -1/);
+  });
+
+  it('gives views without making anything', () => {
+    const cache = fullCache(shape);
+    cache.append(0, rows(3), rows(3), positions(0, 3));
+    const view = cache.view(0, 1);
+    const { keys } = view;
+    cache.append(0, rows(1), rows(1), positions(3, 1));
+    expect(cache.view(0, 1)).toBe(view);
+    expect(cache.view(0, 1).keys).toBe(keys);
+    expect(view.length).toBe(4);
+  });
+});
+
+/** Memory that knows which arrays are out, and has room for so many. */
+function trackedMemory(room = Number.POSITIVE_INFINITY) {
+  const out = new Set<Float32Array>();
+  return {
+    out,
+    allocate(length: number) {
+      if (out.size >= room) throw new HalftoneError('DEVICE', 'no room', { where: 'test' });
+      const array = new Float32Array(length);
+      out.add(array);
+      return array;
+    },
+    free(array: Float32Array) {
+      // What was freed must not be read any more.
+      if (out.delete(array)) array.fill(Number.NaN);
+    },
+  };
+}
+
+describe('fullCache in a memory of its own', () => {
+  it.each(kvCacheChecks((s) => fullCache(s, { memory: trackedMemory() })))('$name', ({ run }) => run());
+
+  it('keeps two arrays a head there and gives all of them back', () => {
+    const memory = trackedMemory();
+    const cache = fullCache(shape, { memory, capacity: 2 });
+    expect(memory.out.size).toBe(2 * 2 * 2);
+    for (let position = 0; position < 100; position += 4) cache.append(1, rows(4), rows(4), positions(position, 4));
+    expect(memory.out.size).toBe(2 * 2 * 2);
+    const fork = cache.fork();
+    expect(held(fork, 1, 1)).toEqual(held(cache, 1, 1));
+    expect(memory.out.has(fork.view(1, 1).keys)).toBe(true);
+    cache.dispose();
+    expect(memory.out.size).toBe(2 * 2);
+    expect(cache.byteLength + cache.allocatedByteLength).toBe(0);
+    expect(fork.length(1, 0)).toBe(100);
+    cache.append(1, rows(1), rows(1), positions(0, 1));
+    expect(held(cache, 1, 0).positions).toEqual([0]);
+    cache.dispose();
+    fork.dispose();
+    fork.dispose();
+    expect(memory.out.size).toBe(0);
+  });
+
+  it.each([0, 1, 2, 3])('leaves all as it was when the memory is full after %i more arrays', (room) => {
+    const memory = trackedMemory(4 + room);
+    const cache = fullCache(shape, { memory });
+    cache.append(0, rows(16), rows(16), positions(0, 16));
+    const before = held(cache, 0, 1);
+    if (room < 2) {
+      expect(() => cache.append(0, rows(1), rows(1), positions(16, 1))).toThrow(/no room/);
+      expect(memory.out.size).toBe(4);
+    }
+    expect(() => cache.append(1, rows(1), rows(1), positions(0, 1))).toThrow(/no room/);
+    expect(() => cache.fork()).toThrow(/no room/);
+    expect(held(cache, 0, 1)).toEqual(before);
+    expect(cache.length(1, 0)).toBe(0);
+    cache.dispose();
+    expect(memory.out.size).toBe(0);
+    expect(() => fullCache(shape, { memory: trackedMemory(room), capacity: 1 })).toThrow(/no room/);
   });
 });

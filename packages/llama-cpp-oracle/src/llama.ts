@@ -1,7 +1,8 @@
 /**
  * libllama on whole models: logits, losses, tokens, file quantization. Every call runs in a child process.
  *
- * Source: llama.h. The CPU backend alone is used, with float32 keys and values and without flash attention.
+ * Source: llama.h. The CPU backend alone is used, with float32 keys and values and without flash attention; `llamaSpeed`
+ * takes llama.cpp's defaults instead.
  */
 import { HalftoneError } from '@halftone/tensor';
 import { askWorker, ORACLE_DEFAULTS, type OracleOptions } from './child-process.js';
@@ -109,6 +110,35 @@ export async function llamaLosses(
     start += losses.length;
     return losses;
   });
+}
+
+export interface LlamaSpeedOptions extends OracleOptions {
+  /** Default 128. They are read in one batch, with logits of the last alone. */
+  readonly promptTokens?: number;
+  /** Default 64. Each is the likeliest after the one before. */
+  readonly decodeTokens?: number;
+  /** Default 1. */
+  readonly threads?: number;
+  /** Rearranges quantized weights for the CPU's faster kernels. Default true, as in llama.cpp. */
+  readonly repack?: boolean;
+  /** Timed runs, of which the best counts; one more comes first to warm up. Default 3. */
+  readonly repeats?: number;
+}
+
+export interface LlamaSpeed {
+  readonly promptTokensPerSecond: number;
+  readonly decodeTokensPerSecond: number;
+}
+
+/**
+ * How fast llama.cpp reads a prompt and goes on from it, with its own defaults of flash attention and cache type. Loading the
+ * file is not in the time.
+ */
+export async function llamaSpeed(path: string, options: LlamaSpeedOptions = {}): Promise<LlamaSpeed> {
+  const { promptTokens = 128, decodeTokens = 64, repack = true, repeats = 3 } = options;
+  const { threads = ORACLE_DEFAULTS.threads } = options;
+  const input = { path, promptTokens, decodeTokens, threads, repack, repeats };
+  return (await askWorker('speed', input, options)).result as LlamaSpeed;
 }
 
 export interface LlamaTokenizeOptions extends OracleOptions {

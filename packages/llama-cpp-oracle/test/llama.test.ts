@@ -11,6 +11,7 @@ import {
   llamaLogits,
   llamaLosses,
   llamaQuantize,
+  llamaSpeed,
   llamaTokenize,
   llamaVocabulary,
   llamaWindowLogits,
@@ -83,6 +84,16 @@ describe.skipIf(!oracleAvailable())(title, () => {
       expect(loss).toBeCloseTo(logSum - row[tokens[i + 1]], 6);
     });
     expect((await llamaLosses(path, [tokens], { from: 4 }))[0]).toEqual(losses.slice(3));
+  });
+
+  it('measures speed on one thread and on two, within the context that the model has', async () => {
+    for (const threads of [1, 2]) {
+      const speed = await llamaSpeed(path, { promptTokens: 16, decodeTokens: 4, threads, repeats: 1 });
+      expect(speed.promptTokensPerSecond).toBeGreaterThan(0);
+      expect(speed.decodeTokensPerSecond).toBeGreaterThan(0);
+      expect(Object.values(speed).every(Number.isFinite)).toBe(true);
+    }
+    expect(await errorOf(llamaSpeed(join(folder, 'missing.gguf')))).toMatchObject({ code: 'FORMAT' });
   });
 
   it('tokenizes and back', async () => {

@@ -9,6 +9,7 @@
 import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import koffi from 'koffi';
+import { measureSpeed } from './speed.mjs';
 import {
   Batch,
   ContextParams,
@@ -128,6 +129,11 @@ const operations = {
     });
     writeFileSync(join(folder, 'response.bin'), new Uint8Array(Float64Array.from(losses).buffer));
     return {};
+  },
+
+  speed({ path, repack, ...input }) {
+    const model = loadModel(path, { use_extra_bufts: repack });
+    return measureSpeed(llama, model, vocabularySize(model), input);
   },
 
   tokenize({ path, texts, addSpecial, parseSpecial }) {

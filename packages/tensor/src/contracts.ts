@@ -3,7 +3,15 @@
  * Types only: importing this file costs nothing at run time.
  */
 import type { QuantizedTensor, Scheme } from './quantized.js';
-import type { Awaitable, LazyTensor, PackedTensor, ReadOptions, StorageType, Tensor } from './types.js';
+import type {
+  Awaitable,
+  LazyTensor,
+  PackedTensor,
+  ReadIntoOptions,
+  ReadOptions,
+  StorageType,
+  Tensor,
+} from './types.js';
 
 /** Options of every long-running function. */
 export interface WorkOptions {
@@ -23,8 +31,11 @@ export interface Progress {
 export interface ByteSource {
   readonly name: string;
   readonly size: number;
-  /** Reads exactly `[start, end)`. Rejects with `IO` when the source is shorter than it said. */
-  read(start: number, end: number, options?: ReadOptions): Promise<Uint8Array>;
+  /**
+   * Reads exactly `[start, end)`. Rejects with `IO` when the source is shorter than it said, with `RANGE` when `into` has
+   * another length.
+   */
+  read(start: number, end: number, options?: ReadIntoOptions): Promise<Uint8Array>;
   close?(): Promise<void>;
 }
 
@@ -218,6 +229,15 @@ export interface KernelBackend {
   supports(scheme: Scheme): boolean;
   /** `weight` is `[out, in]`. Throws `UNSUPPORTED` for a scheme that `supports` denies. */
   uploadLinear(weight: Tensor<Float32Array> | QuantizedTensor, bias?: Float32Array): UploadedLinear;
+  /** Whether `uploadPacked` takes weights stored like this. Absent: it takes none. */
+  supportsPacked?(dtype: StorageType): boolean;
+  /**
+   * Takes over a weight `[out, in]` as its file stores it, without decoding it in JavaScript; one that is still in its file is
+   * read in ranges of rows, into the backend's memory where the reader can. Computes what `uploadLinear` computes for the same
+   * weight, unpacked or decoded. Rejects with `UNSUPPORTED` for a type that `supportsPacked` denies, `SHAPE` for what is no
+   * matrix, `ABORTED`, and what reading rejects with; nothing is held then.
+   */
+  uploadPacked?(weight: PackedTensor | LazyTensor, bias?: Float32Array, options?: ReadOptions): Promise<UploadedLinear>;
   /**
    * `out[r, o] = sum_i x[r, i] W[o, i] + bias[o]` for `rows` rows; `x` is `[rows, in]`, `out` `[rows, out]`, both row-major.
    * Resolves (or returns, for a synchronous backend) when `out` is written.
@@ -309,14 +329,17 @@ export interface KvShape {
   readonly headDim: number;
 }
 
-/** What attention reads for one layer and one key/value head. Valid until the next call on the cache. */
+/**
+ * What attention reads for one layer and one key/value head. Arrays may be longer than `length` entries; only the first count.
+ * Valid until the next call on the cache.
+ */
 export interface KvView {
   readonly length: number;
-  /** `[length, headDim]` row-major, rotated (post-RoPE) keys. */
+  /** At least `[length, headDim]` row-major, rotated (post-RoPE) keys. */
   readonly keys: Float32Array;
-  /** `[length, headDim]` row-major. */
+  /** At least `[length, headDim]` row-major. */
   readonly values: Float32Array;
-  /** `[length]`, position in the sequence of each entry, increasing. */
+  /** At least `[length]`, position in the sequence of each entry, increasing. */
   readonly positions: Int32Array;
 }
 
@@ -334,6 +357,8 @@ export interface KvCache extends KvShape {
   clear(): void;
   /** Bytes held for entries, by account. */
   readonly byteLength: number;
+  /** Gives back memory that the garbage collector does not. */
+  dispose?(): void;
 }
 
 export type { PackedTensor };

@@ -50,6 +50,16 @@ export interface ReadOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Options of a read that gives bytes. */
+export interface ReadIntoOptions extends ReadOptions {
+  /**
+   * Where the bytes should go, exactly as long as they are; it may lie in shared memory. The read then gives this array, or one
+   * of its own where the bytes are in memory already: use what it gives. Default: a new array. After a failed read it holds
+   * anything.
+   */
+  readonly into?: Uint8Array;
+}
+
 /** A half-open range `[start, end)` of indices along axis 0. */
 export interface RowRange {
   readonly start: number;
@@ -65,7 +75,7 @@ export interface LazyTensor<T extends StorageType = StorageType> {
   /** Bytes in the file. */
   readonly byteLength: number;
   /** Reads all rows (axis 0) or a range of them. A 0- or 1-d tensor is read as one row of elements: ranges count elements. */
-  read(rows?: RowRange, options?: ReadOptions): Promise<PackedTensor<T>>;
+  read(rows?: RowRange, options?: ReadIntoOptions): Promise<PackedTensor<T>>;
 }
 
 /** A tensor that lives in a device's memory. */

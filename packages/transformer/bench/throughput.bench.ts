@@ -1,5 +1,5 @@
 /**
- * Matrix products and whole models, `defaultBackend` against `blockedBackend` in the same run. A product of `rows` rows with
+ * Matrix products and whole models, `defaultBackend` against `plainBackend` in the same run. A product of `rows` rows with
  * an `[out, in]` weight counts as `2 * rows * out * in` operations; tokens/s are of one sequence with a cache. Bookworm is
  * measured where the test models are (HALFTONE_SHARED, or `shared` beside the repository).
  *
@@ -9,10 +9,10 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BenchResult, bestSeconds, numberArgument, printBench } from '@halftone/bench';
-import { fullCache } from '@halftone/kv-cache';
+import { plainBackend } from '@halftone/kernels-wasm';
 import { type KernelBackend, tensor } from '@halftone/tensor';
 import { modelUrl } from '@halftone/wren-5m';
-import { blockedBackend, createModel, defaultBackend, greedy, kvShape, type ModelSource } from '../src/index.js';
+import { createModel, defaultBackend, greedy, type ModelSource } from '../src/index.js';
 import { openModel } from '../src/node.js';
 
 const FEATURES = 1024;
@@ -27,9 +27,9 @@ const results: BenchResult[] = [
 for (const [name, path] of models()) {
   const source = await openModel(path);
   const ours = await modelSpeed(source, defaultBackend());
-  const blocked = await modelSpeed(source, blockedBackend());
+  const plain = await modelSpeed(source, plainBackend());
   await source.close();
-  const both = (of: 'prompt' | 'decode') => ({ ours: ours[of], blocked: blocked[of] });
+  const both = (of: 'prompt' | 'decode') => ({ ours: ours[of], plain: plain[of] });
   results.push(
     compare(`${name}, prompt of ${promptTokens}`, 'tokens/s', both('prompt')),
     compare(`${name}, ${decodeTokens} tokens one by one`, 'tokens/s', both('decode')),
@@ -44,18 +44,18 @@ function models(): [string, string][] {
   return existsSync(bookworm) ? [wren, ['bookworm-29m', bookworm]] : [wren];
 }
 
-function compare(name: string, unit: string, speed: { ours: number; blocked: number }): BenchResult {
+function compare(name: string, unit: string, speed: { ours: number; plain: number }): BenchResult {
   return {
     name,
     unit,
     ours: speed.ours,
-    peer: speed.blocked,
-    peerName: 'blockedBackend',
-    ratio: speed.ours / speed.blocked,
+    peer: speed.plain,
+    peerName: 'plainBackend',
+    ratio: speed.ours / speed.plain,
   };
 }
 
-function productSpeed(rows: number, repeats: number): { ours: number; blocked: number } {
+function productSpeed(rows: number, repeats: number): { ours: number; plain: number } {
   const weight = tensor(noise(FEATURES * FEATURES), [FEATURES, FEATURES]);
   const x = noise(rows * FEATURES);
   const out = new Float32Array(rows * FEATURES);
@@ -64,7 +64,7 @@ function productSpeed(rows: number, repeats: number): { ours: number; blocked: n
     const seconds = bestSeconds(() => void backend.linear(uploaded, x, rows, out), repeats);
     return (2e-9 * rows * FEATURES * FEATURES) / seconds;
   };
-  return { ours: speed(defaultBackend()), blocked: speed(blockedBackend()) };
+  return { ours: speed(defaultBackend()), plain: speed(plainBackend()) };
 }
 
 /** Tokens a second after one short pass that compiles the loops. */
@@ -73,7 +73,7 @@ async function modelSpeed(source: ModelSource, backend: KernelBackend): Promise<
   const { vocabSize } = model.config;
   const prompt = Array.from({ length: promptTokens }, (_, i) => (i * 37 + 5) % vocabSize);
   await model.forward(prompt.slice(0, 16), { from: 15 });
-  const cache = fullCache(kvShape(model.config));
+  const cache = model.createCache();
 
   const start = performance.now();
   let { data: logits } = await model.forward(prompt, { cache, from: prompt.length - 1 });

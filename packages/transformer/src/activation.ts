@@ -1,4 +1,4 @@
-import type { ActivationName } from './config.js';
+import type { ActivationName } from '@halftone/tensor';
 
 /** Applies an activation in place, and multiplies by `factor` where one is given (gated MLPs). */
 export function activate(name: ActivationName, x: Float32Array, length: number, factor?: Float32Array): void {

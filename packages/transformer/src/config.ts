@@ -1,9 +1,7 @@
-import type { KvShape } from '@halftone/tensor';
+import type { ActivationName, KvShape } from '@halftone/tensor';
 import { ARCHITECTURES, type ArchitectureName } from './architectures/index.js';
 import { formatError, isObject, type JsonObject, unsupported } from './internal/config-fields.js';
 import type { RopeConfig } from './rope.js';
-
-export type ActivationName = 'silu' | 'gelu' | 'gelu_tanh';
 
 /** What a config.json says about a model, checked and in one form for all architectures. */
 export interface ModelConfig {

@@ -1,10 +1,8 @@
-import { fullCache } from '@halftone/kv-cache';
 import { createRandom } from '@halftone/numerics';
 import { HalftoneError, type KvCache, throwIfAborted } from '@halftone/tensor';
-import { kvShape } from './config.js';
 import { nextPosition } from './internal/positions.js';
-import type { TransformerModel } from './model.js';
-import { logProbability, type SamplingOptions, sampleToken, samplingOptions } from './sampling.js';
+import type { ForwardOptions, TransformerModel } from './model.js';
+import { logProbability, type SamplingOptions, sampler } from './sampling.js';
 import { stopText } from './stop-text.js';
 import type { Tokenizer } from './tokenizer.js';
 
@@ -15,7 +13,10 @@ import type { Tokenizer } from './tokenizer.js';
 export type FinishReason = 'end' | 'stop' | 'length' | 'context';
 
 export interface GenerateOptions {
-  /** Receives prompt and generated tokens; what it holds already comes before the prompt. Default: a new `fullCache`. */
+  /**
+   * Receives prompt and generated tokens; what it holds already comes before the prompt. Default: one of `model.createCache`,
+   * which is disposed of at the end.
+   */
   readonly cache?: KvCache;
   /** Default: as many as the context has room for. */
   readonly maxTokens?: number;
@@ -30,13 +31,18 @@ export interface GenerateOptions {
   readonly seed?: number;
   /** Adds `text` to each token. Special tokens give no text. */
   readonly tokenizer?: Tokenizer;
+  /** Adds `logProbability` to each token, at the cost of an exponential for each token of the vocabulary. Default false. */
+  readonly logProbabilities?: boolean;
   readonly signal?: AbortSignal;
 }
 
 export interface GeneratedToken {
   readonly token: number;
-  /** Natural logarithm of its probability in the model's own distribution, before temperature and filters. */
-  readonly logProbability: number;
+  /**
+   * Natural logarithm of its probability in the model's own distribution, before temperature and filters. Set when
+   * `logProbabilities` asks for it.
+   */
+  readonly logProbability?: number;
   /**
    * The text that is certain now: characters may wait for their last bytes, and text that could become a stop text for what
    * follows. All pieces joined are the result. Empty without a tokenizer.
@@ -53,7 +59,7 @@ export interface GeneratedText {
 }
 
 /** The part of a model that generation uses. */
-export type GeneratingModel = Pick<TransformerModel, 'config' | 'forward'>;
+export type GeneratingModel = Pick<TransformerModel, 'config' | 'forward' | 'createCache'>;
 
 const WHERE = 'generate';
 
@@ -72,57 +78,71 @@ export async function* generate(
   options: GenerateOptions = {},
 ): AsyncGenerator<GeneratedToken, void, undefined> {
   const { config } = model;
-  const { cache = fullCache(kvShape(config)), tokenizer, signal, stopTexts = [] } = options;
-  const sampling = samplingOptions(options.sampling ?? {});
-  const room = config.contextLength - nextPosition(cache) - prompt.length;
-  checkRequest(prompt, room, options);
-  const maxTokens = Math.min(options.maxTokens ?? room, room);
-  const lengthReason = maxTokens === options.maxTokens ? 'length' : 'context';
-  const ends = new Set(options.endTokens ?? config.eosTokens);
-  const stops = new Set(options.stopTokens ?? []);
-  const random = createRandom(options.seed ?? 0).uniform;
-  const stream = tokenizer?.decodeStream({ skipSpecialTokens: true });
-  const stopper = stopText(stopTexts);
-  const sequence = Array.from(prompt);
+  const { tokenizer, signal, logProbabilities = false } = options;
+  const sample = sampler(options.sampling ?? {}, createRandom(options.seed ?? 0).uniform);
+  const cache = options.cache ?? model.createCache();
+  try {
+    const room = config.contextLength - nextPosition(cache) - prompt.length;
+    checkRequest(prompt, room, options);
+    const maxTokens = Math.min(options.maxTokens ?? room, room);
+    const lengthReason = maxTokens === options.maxTokens ? 'length' : 'context';
+    const ends = new Set(options.endTokens ?? config.eosTokens);
+    const stops = new Set(options.stopTokens ?? []);
+    const stream = tokenizer?.decodeStream({ skipSpecialTokens: true });
+    const stopper = stopText(options.stopTexts ?? []);
+    const sequence = Array.from(prompt);
+    const last = new Int32Array(1);
+    const pass = { cache, signal, from: 0, out: new Float32Array(config.vocabSize) };
 
-  let pending: ArrayLike<number> = prompt;
-  for (let made = 1; maxTokens > 0; made++) {
-    const logits = await lastLogits(model, pending, cache, signal);
-    const token = sampleToken(logits, sampling, random, sequence);
-    sequence.push(token);
-    const tokenReason = ends.has(token) ? 'end' : stops.has(token) ? 'stop' : undefined;
-    // The text of a token that was asked to stop generation is not part of the result.
-    const found = stopper.push(tokenReason || !stream ? '' : stream.push(token));
-    let reason: FinishReason | undefined = tokenReason ?? (found.stopped ? 'stop' : undefined);
-    if (!reason && made === maxTokens) reason = lengthReason;
-    const rest = reason && !found.stopped ? endText(stopper, stream?.end() ?? '') : undefined;
-    yield {
-      token,
-      logProbability: logProbability(logits, token),
-      text: found.text + (rest?.text ?? ''),
-      ...(reason && { finishReason: rest?.stopped ? 'stop' : reason }),
-    };
-    if (reason) return;
-    pending = [token];
+    let pending = prompt;
+    for (let made = 1; maxTokens > 0; made++) {
+      const logits = await lastLogits(model, pending, pass);
+      const token = sample(logits, sequence);
+      sequence.push(token);
+      const tokenReason = ends.has(token) ? 'end' : stops.has(token) ? 'stop' : undefined;
+      // The text of a token that was asked to stop generation is not part of the result.
+      const found = stopper.push(tokenReason || !stream ? '' : stream.push(token));
+      let reason: FinishReason | undefined = tokenReason ?? (found.stopped ? 'stop' : undefined);
+      if (!reason && made === maxTokens) reason = lengthReason;
+      const rest = reason && !found.stopped ? endText(stopper, stream?.end() ?? '') : undefined;
+      yield {
+        token,
+        logProbability: logProbabilities ? logProbability(logits, token) : undefined,
+        text: rest === undefined ? found.text : found.text + rest.text,
+        finishReason: rest?.stopped ? 'stop' : reason,
+      };
+      if (reason) return;
+      last[0] = token;
+      pending = last;
+    }
+  } finally {
+    if (options.cache === undefined) cache.dispose?.();
   }
+}
+
+/** What every pass of one generation is given; `from` changes. */
+interface GenerationPass extends ForwardOptions {
+  readonly cache: KvCache;
+  from: number;
 }
 
 /** Puts tokens into the cache, in chunks, and returns the logits after the last. On failure the cache holds whole chunks. */
 async function lastLogits(
   model: GeneratingModel,
   tokens: ArrayLike<number>,
-  cache: KvCache,
-  signal: AbortSignal | undefined,
+  pass: GenerationPass,
 ): Promise<Float32Array> {
-  let logits: Float32Array = new Float32Array(0);
+  let logits = pass.out as Float32Array;
   for (let at = 0; at < tokens.length; at += PROMPT_CHUNK) {
-    throwIfAborted(signal, WHERE);
-    const position = nextPosition(cache);
-    const chunk = Array.prototype.slice.call(tokens, at, at + PROMPT_CHUNK) as number[];
+    throwIfAborted(pass.signal, WHERE);
+    const position = nextPosition(pass.cache);
+    const chunk =
+      tokens.length <= PROMPT_CHUNK ? tokens : (Array.prototype.slice.call(tokens, at, at + PROMPT_CHUNK) as number[]);
+    pass.from = chunk.length - 1;
     try {
-      logits = (await model.forward(chunk, { cache, from: chunk.length - 1, signal })).data;
+      logits = (await model.forward(chunk, pass)).data;
     } catch (error) {
-      cache.truncate(position);
+      pass.cache.truncate(position);
       throw error;
     }
   }

@@ -1,11 +1,9 @@
 export { ARCHITECTURES, type ArchitectureName } from './architectures/index.js';
-export type { AttentionShape } from './attention.js';
-export { blockedBackend } from './backends/blocked.js';
 export { defaultBackend } from './backends/default.js';
 export { referenceBackend } from './backends/reference.js';
-export { type Block, type BlockContext, type LoadBlockOptions, loadBlock, type Workspace, workspace } from './block.js';
+export { type Block, type BlockContext, type LoadBlockOptions, loadBlock } from './block.js';
 export { applyChatTemplate, type ChatMessage, type ChatTemplateOptions } from './chat.js';
-export { type ActivationName, kvShape, type ModelConfig, parseConfig } from './config.js';
+export { kvShape, type ModelConfig, parseConfig } from './config.js';
 export {
   type FinishReason,
   type GeneratedText,
@@ -34,13 +32,21 @@ export {
   type TokenizerFiles,
 } from './model-source.js';
 export { type OpenModelUrlOptions, openModelUrl } from './open-model-url.js';
-export { type Rope, type RopeConfig, type RopeScaling, rope, ropeFrequencies } from './rope.js';
+export {
+  applyRope,
+  type RopeConfig,
+  type RopeScaling,
+  type RopeTables,
+  ropeFrequencies,
+  ropeTables,
+} from './rope.js';
 export {
   greedy,
   logProbability,
   penalizeRepetition,
   SAMPLING_DEFAULTS,
   type SamplingOptions,
+  sampler,
   sampleToken,
   type TokenDistribution,
   tokenDistribution,
@@ -54,3 +60,4 @@ export {
   type Tokenizer,
 } from './tokenizer.js';
 export { type LoadOptions, loadLinear, loadVector, type WeightOverride } from './weights.js';
+export { type Workspace, workspace } from './workspace.js';

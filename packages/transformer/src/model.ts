@@ -1,4 +1,6 @@
+import { type FullCache, type FullCacheOptions, fullCache } from '@halftone/kv-cache';
 import {
+  type Awaitable,
   HalftoneError,
   type KernelBackend,
   type KvCache,
@@ -10,19 +12,24 @@ import {
   type WorkOptions,
 } from '@halftone/tensor';
 import { defaultBackend } from './backends/default.js';
-import { type Block, type BlockContext, loadBlock, loadNorm, runLinear, workspace } from './block.js';
-import type { ModelConfig } from './config.js';
-import { defaultPositions, nextPosition, sequencePositions } from './internal/positions.js';
-import { scratch } from './internal/scratch.js';
+import { type Block, type BlockContext, type LoadBlockOptions, loadBlock } from './block.js';
+import { kvShape, type ModelConfig } from './config.js';
+import { runLinear } from './internal/linear-layer.js';
+import { loadNorm } from './internal/norm-layer.js';
+import { consecutivePositions, nextPosition, sequencePositions } from './internal/positions.js';
 import type { ModelSource } from './model-source.js';
 import type { Taps } from './taps.js';
 import { type LoadOptions, loadLinear, loadRows, type RowTable } from './weights.js';
+import { type Workspace, workspace } from './workspace.js';
 
 /** Token (and position) embeddings. */
 export interface Embedding {
   readonly byteLength: number;
-  /** `[tokens.length, hiddenSize]` row-major, in a new array. Positions default to 0, 1, 2, ... Throws `RANGE`. */
-  embed(tokens: ArrayLike<number>, positions?: ArrayLike<number>): Float32Array;
+  /**
+   * `[tokens.length, hiddenSize]` row-major, in `out` or a new array. Positions default to 0, 1, 2, ... Throws `RANGE` for
+   * tokens outside the vocabulary and positions outside the context.
+   */
+  embed(tokens: ArrayLike<number>, positions?: ArrayLike<number>, out?: Float32Array): Float32Array;
 }
 
 /** The final norm and the projection to the vocabulary. */
@@ -62,8 +69,8 @@ export interface TransformerModel extends Embedding {
   readonly backend: KernelBackend;
   /** Bytes of all weights as they are held. */
   readonly byteLength: number;
-  /** Runs one block on `hidden` in place. */
-  block(index: number, hidden: Float32Array, context: BlockContext): Promise<void>;
+  /** Runs one block on `hidden` in place. Returns a promise only where the backend or a tap does. */
+  block(index: number, hidden: Float32Array, context: BlockContext): Awaitable<void>;
   head: Head['run'];
   /**
    * Logits `[tokens.length - from, vocabSize]` for one sequence: row `i` predicts the token after `tokens[from + i]`.
@@ -71,6 +78,8 @@ export interface TransformerModel extends Embedding {
    * An aborted pass may leave some layers of the cache longer than others: truncate it to the old length.
    */
   forward(tokens: ArrayLike<number>, options?: ForwardOptions): Promise<Tensor<Float32Array>>;
+  /** A cache of this model's shape, in the memory of its backend's kernels. Call `dispose` of the cache when done. */
+  createCache(options?: Omit<FullCacheOptions, 'memory'>): FullCache;
   dispose(): Promise<void>;
 }
 
@@ -86,10 +95,11 @@ export async function loadEmbedding(source: ModelSource, options: LoadOptions = 
   const row = new Float32Array(hiddenSize);
   return {
     byteLength: table.byteLength + (learned?.byteLength ?? 0),
-    embed(tokens, given) {
-      const positions = sequencePositions(given ?? defaultPositions(tokens.length, 0), tokens.length, contextLength);
+    embed(tokens, given, out) {
+      const count = tokens.length;
+      const positions = sequencePositions(given ?? consecutivePositions(0, count), count, contextLength);
       checkTokens(tokens, vocabSize);
-      const hidden = new Float32Array(tokens.length * hiddenSize);
+      const hidden = out ?? new Float32Array(count * hiddenSize);
       for (let i = 0; i < tokens.length; i++) {
         table.row(tokens[i], hidden, i * hiddenSize);
         if (learned === undefined) continue;
@@ -102,21 +112,40 @@ export async function loadEmbedding(source: ModelSource, options: LoadOptions = 
 }
 
 /** Loads the final norm and the head alone. */
-export async function loadHead(source: ModelSource, backend: KernelBackend, options: LoadOptions = {}): Promise<Head> {
+export async function loadHead(
+  source: ModelSource,
+  backend: KernelBackend,
+  options: LoadBlockOptions = {},
+): Promise<Head> {
   const { config, graph } = source;
-  const { hiddenSize, vocabSize } = config;
-  const norm = await loadNorm(source, graph.finalNorm, options);
-  const buffers = scratch();
-  const weight: UploadedLinear = await loadLinear(source, graph.head, backend, options);
+  const { hiddenSize, vocabSize, layers } = config;
+  const place = options.workspace ?? workspace(config, backend);
+  const norm = await loadNorm(source, graph.finalNorm, place.kernels, options);
+  const dispose = () => {
+    norm.dispose();
+    if (options.workspace === undefined) place.dispose();
+  };
+  let weight: UploadedLinear;
+  try {
+    weight = await loadLinear(source, graph.head, backend, options);
+  } catch (error) {
+    dispose();
+    throw error;
+  }
   return {
     byteLength: weight.byteLength,
     async run(hidden, rows, { taps, out = new Float32Array(rows * vocabSize) } = {}) {
-      const normed = buffers.float32('normed', rows * hiddenSize);
-      norm(hidden, rows, normed);
-      await runLinear(backend, weight, config.layers, graph.head.name, normed, rows, out, taps);
+      const normed = place.buffers.take('normed', rows * hiddenSize);
+      let pending = norm.run(hidden, rows, normed);
+      if (pending !== undefined) await pending;
+      pending = runLinear(backend, weight, layers, graph.head.name, normed, rows, out, taps);
+      if (pending !== undefined) await pending;
       return out;
     },
-    dispose: () => backend.release(weight),
+    dispose() {
+      backend.release(weight);
+      dispose();
+    },
   };
 }
 
@@ -156,24 +185,29 @@ export async function createModel(source: ModelSource, options: ModelOptions = {
     },
     head: head.run,
     forward: (tokens, forwardOptions = {}) => forward(config, parts, tokens, forwardOptions),
+    createCache: (cacheOptions = {}) => fullCache(kvShape(config), { ...cacheOptions, memory: backend.block }),
     async dispose() {
       for (const block of blocks) block.dispose();
       head.dispose();
+      parts.workspace.dispose();
       await disposeBackend();
     },
   };
 }
 
 interface ModelParts {
+  readonly workspace: Workspace;
   readonly embedding: Embedding;
   readonly blocks: readonly Block[];
   readonly head: Head;
+  /** Those of the last pass, whose array the next one uses again. */
+  positions: Int32Array;
 }
 
 /** Releases on failure what it has loaded. */
 async function loadParts(source: ModelSource, backend: KernelBackend, options: ModelOptions): Promise<ModelParts> {
   const { layers } = source.config;
-  const shared = workspace(source.config);
+  const shared = workspace(source.config, backend);
   const blocks: Block[] = [];
   let head: Head | undefined;
   const loaded = (done: number) => {
@@ -187,19 +221,20 @@ async function loadParts(source: ModelSource, backend: KernelBackend, options: M
       blocks.push(await loadBlock(source, index, backend, { ...options, workspace: shared }));
       loaded(index + 2);
     }
-    head = await loadHead(source, backend, options);
+    head = await loadHead(source, backend, { ...options, workspace: shared });
     loaded(layers + 2);
-    return { embedding, blocks, head };
+    return { workspace: shared, embedding, blocks, head, positions: new Int32Array(1) };
   } catch (error) {
     for (const block of blocks) block.dispose();
     head?.dispose();
+    shared.dispose();
     throw error;
   }
 }
 
 async function forward(
   config: ModelConfig,
-  { embedding, blocks, head }: ModelParts,
+  parts: ModelParts,
   tokens: ArrayLike<number>,
   { cache, positions: given, from = 0, taps, signal, out }: ForwardOptions,
 ): Promise<Tensor<Float32Array>> {
@@ -212,13 +247,21 @@ async function forward(
     });
   }
   checkCache(cache, config);
-  const positions = sequencePositions(given ?? defaultPositions(rows, nextPosition(cache)), rows, contextLength);
-  const hidden = embedding.embed(tokens, positions);
-  for (const block of blocks) await block.run(hidden, { positions, cache, taps, signal });
+  const wanted = given ?? consecutivePositions(nextPosition(cache), rows, parts.positions);
+  const positions = sequencePositions(wanted, rows, contextLength);
+  if (given === undefined) parts.positions = positions;
+  const hidden = parts.embedding.embed(tokens, positions, parts.workspace.buffers.take('hidden', rows * hiddenSize));
+  const context: BlockContext = { positions, cache, taps, signal };
+  for (const block of parts.blocks) {
+    const pending = block.run(hidden, context);
+    if (pending !== undefined) await pending;
+  }
   throwIfAborted(signal, 'forward');
   const logitRows = rows - from;
-  const logits = await head.run(hidden.subarray(from * hiddenSize), logitRows, { taps, out });
-  return tensor(logits.subarray(0, logitRows * vocabSize), [logitRows, vocabSize]);
+  const size = logitRows * vocabSize;
+  const last = from === 0 ? hidden : hidden.subarray(from * hiddenSize);
+  const logits = await parts.head.run(last, logitRows, { taps, out });
+  return tensor(logits.length === size ? logits : logits.subarray(0, size), [logitRows, vocabSize]);
 }
 
 function checkCache(cache: KvCache | undefined, { layers, kvHeads, headDim }: ModelConfig): void {

@@ -3,6 +3,7 @@
  * Sources: Su et al., arXiv 2104.09864; the layout and the llama3 frequency correction as in transformers'
  * modeling_llama.py and modeling_rope_utils.py.
  */
+import type { KernelMemory } from '@halftone/tensor';
 
 export type RopeScaling =
   | { readonly type: 'default' }
@@ -50,58 +51,93 @@ function scaled(frequency: number, pair: number, scaling: RopeScaling): number {
   }
 }
 
-/** Rotates queries and keys in place. */
-export interface Rope {
-  /** `x` is `[positions.length, heads * headDim]` row-major. */
-  rotate(x: Float32Array, positions: Int32Array, heads: number): void;
+/** Cosines and sines of the angles at each position. */
+export interface RopeTables {
+  /** `headDim / 2` */
+  readonly pairs: number;
+  /** `[.., pairs]`, one row for each position that is covered. Another array after `cover`. */
+  readonly cosines: Float32Array;
+  readonly sines: Float32Array;
+  /** Makes the tables hold positions up to this one. */
+  cover(position: number): void;
+  /** Gives the memory back. */
+  dispose(): void;
 }
 
 /**
- * A rotation with cached tables of cosines and sines: computed in float64, rounded to float32. The tables grow to the largest
- * position seen and hold `4 * headDim` bytes for each position.
+ * Tables for `applyRope` or the rotation of a kernel backend: computed in float64, rounded to float32. They grow to the largest
+ * position that was covered, and hold `4 * headDim` bytes for each.
  */
-export function rope(config: RopeConfig, headDim: number): Rope {
+export function ropeTables(config: RopeConfig, headDim: number, memory: KernelMemory): RopeTables {
   const frequencies = ropeFrequencies(config, headDim);
-  const half = frequencies.length;
+  const pairs = frequencies.length;
   let length = 0;
-  let cosines = new Float32Array(0);
-  let sines = new Float32Array(0);
+  let cosines: Float32Array = new Float32Array(0);
+  let sines: Float32Array = new Float32Array(0);
 
-  function grow(needed: number): void {
-    const size = Math.max(needed, 2 * length, 64);
-    const nextCosines = new Float32Array(size * half);
-    const nextSines = new Float32Array(size * half);
+  const replace = (nextCosines: Float32Array, nextSines: Float32Array) => {
+    memory.free(cosines);
+    memory.free(sines);
+    cosines = nextCosines;
+    sines = nextSines;
+  };
+  const grow = (size: number) => {
+    const nextCosines = memory.allocate(size * pairs);
+    const nextSines = memory.allocate(size * pairs);
     nextCosines.set(cosines);
     nextSines.set(sines);
     for (let position = length; position < size; position++) {
-      for (let pair = 0; pair < half; pair++) {
+      for (let pair = 0; pair < pairs; pair++) {
         const angle = position * frequencies[pair];
-        nextCosines[position * half + pair] = Math.cos(angle);
-        nextSines[position * half + pair] = Math.sin(angle);
+        nextCosines[position * pairs + pair] = Math.cos(angle);
+        nextSines[position * pairs + pair] = Math.sin(angle);
       }
     }
-    cosines = nextCosines;
-    sines = nextSines;
+    replace(nextCosines, nextSines);
     length = size;
-  }
+  };
 
   return {
-    rotate(x, positions, heads) {
-      for (let row = 0, start = 0; row < positions.length; row++) {
-        const position = positions[row];
-        if (position >= length) grow(position + 1);
-        const table = position * half;
-        for (let head = 0; head < heads; head++, start += 2 * half) {
-          for (let pair = 0; pair < half; pair++) {
-            const cosine = cosines[table + pair];
-            const sine = sines[table + pair];
-            const a = x[start + pair];
-            const b = x[start + half + pair];
-            x[start + pair] = a * cosine - b * sine;
-            x[start + half + pair] = b * cosine + a * sine;
-          }
-        }
-      }
+    pairs,
+    get cosines() {
+      return cosines;
+    },
+    get sines() {
+      return sines;
+    },
+    cover(position) {
+      if (position >= length) grow(Math.max(position + 1, 2 * length, 64));
+    },
+    dispose() {
+      replace(new Float32Array(0), new Float32Array(0));
+      length = 0;
     },
   };
+}
+
+/**
+ * Rotates every head in place: `x` is `[rows, heads * 2 * pairs]` row-major, row `r` turns by the angles in row `rowIndex[r]`
+ * of the tables (its position).
+ */
+export function applyRope(
+  x: Float32Array,
+  rowIndex: Int32Array,
+  heads: number,
+  pairs: number,
+  cosines: Float32Array,
+  sines: Float32Array,
+): void {
+  for (let row = 0, start = 0; row < rowIndex.length; row++) {
+    const table = rowIndex[row] * pairs;
+    for (let head = 0; head < heads; head++, start += 2 * pairs) {
+      for (let pair = 0; pair < pairs; pair++) {
+        const cosine = cosines[table + pair];
+        const sine = sines[table + pair];
+        const a = x[start + pair];
+        const b = x[start + pairs + pair];
+        x[start + pair] = a * cosine - b * sine;
+        x[start + pairs + pair] = b * cosine + a * sine;
+      }
+    }
+  }
 }

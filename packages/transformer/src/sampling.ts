@@ -1,4 +1,5 @@
 import { HalftoneError } from '@halftone/tensor';
+import { tokenRanking } from './internal/token-ranking.js';
 
 /** How the next token is drawn. Steps apply in the order of the fields here, each to what the one before left. */
 export interface SamplingOptions {
@@ -52,52 +53,42 @@ export function logProbability(logits: ArrayLike<number>, token: number): number
   return logits[token] - largest - Math.log(sum);
 }
 
-/** A copy of the logits in which tokens of `previous` are less likely. Each counts once. */
+/** A copy of the logits, in `out` or a new array, in which tokens of `previous` are less likely. Each counts once. */
 export function penalizeRepetition(
   logits: ArrayLike<number>,
   previous: Iterable<number>,
   penalty: number,
+  out = new Float32Array(logits.length),
 ): Float32Array {
-  const penalized = Float32Array.from(logits);
+  out.set(logits);
   for (const token of new Set(previous)) {
-    if (token >= 0 && token < penalized.length) {
-      penalized[token] = penalized[token] > 0 ? penalized[token] / penalty : penalized[token] * penalty;
-    }
+    if (token >= 0 && token < out.length) out[token] = out[token] > 0 ? out[token] / penalty : out[token] * penalty;
   }
-  return penalized;
+  return out;
 }
 
 /**
  * What `sampleToken` draws from. `previous` are the tokens for the repetition penalty.
  * Throws `RANGE` for options outside their range, `NUMERIC` for NaN, +Infinity, or when no logit is finite.
- * Cost: one sort of the vocabulary.
+ * Cost: an exponential for each token of the vocabulary, and ranking those that are kept.
  */
 export function tokenDistribution(
   logits: ArrayLike<number>,
   options: SamplingOptions = {},
   previous: Iterable<number> = [],
 ): TokenDistribution {
-  const { repetitionPenalty, temperature, topK, topP, minP } = samplingOptions(options);
-  const penalized = repetitionPenalty === 1 ? logits : penalizeRepetition(logits, previous, repetitionPenalty);
-  const best = greedy(penalized);
-  if (temperature === 0) return { tokens: Int32Array.of(best), probabilities: Float64Array.of(1) };
-
-  const weights = new Float64Array(penalized.length);
-  let total = 0;
-  for (let token = 0; token < weights.length; token++) {
-    weights[token] = Math.exp((penalized[token] - penalized[best]) / temperature);
-    total += weights[token];
+  const checked = samplingOptions(options);
+  const penalized = penalizer(checked)(logits, previous);
+  if (checked.temperature === 0) {
+    return { tokens: Int32Array.of(greedy(penalized)), probabilities: Float64Array.of(1) };
   }
-  const order = Int32Array.from(weights, (_, token) => token).sort((a, b) => penalized[b] - penalized[a] || a - b);
-  let count = topK > 0 ? Math.min(topK, order.length) : order.length;
-  while (weights[order[count - 1]] === 0) count--;
-  count = nucleusSize(order.subarray(0, count), weights, topP, count === order.length ? total : undefined);
-  // The largest weight is 1, so weights are already fractions of it.
-  while (weights[order[count - 1]] < minP) count--;
-
-  const tokens = order.slice(0, count);
-  const kept = tokens.reduce((sum, token) => sum + weights[token], 0);
-  return { tokens, probabilities: Float64Array.from(tokens, (token) => weights[token] / kept) };
+  const candidates = tokenCandidates(checked);
+  candidates.start(penalized);
+  const tokens: number[] = [];
+  for (let rank = 0; rank < candidates.count && candidates.weight(rank) > 0; rank++)
+    tokens.push(candidates.token(rank));
+  const probabilities = Float64Array.from(tokens, (_, rank) => candidates.weight(rank) / candidates.total);
+  return { tokens: Int32Array.from(tokens), probabilities };
 }
 
 /** Draws a token. `random` gives numbers from 0 up to but not including 1; the same numbers give the same tokens. */
@@ -107,26 +98,114 @@ export function sampleToken(
   random: () => number,
   previous: Iterable<number> = [],
 ): number {
-  const { tokens, probabilities } = tokenDistribution(logits, options, previous);
-  if (tokens.length === 1) return tokens[0];
-  let rest = random();
-  for (let i = 0; i < tokens.length; i++) {
-    rest -= probabilities[i];
-    if (rest < 0) return tokens[i];
-  }
-  // Rounding may leave a trace beyond the last.
-  return tokens[tokens.length - 1];
+  return sampler(options, random)(logits, previous);
 }
 
-function nucleusSize(order: Int32Array, weights: Float64Array, topP: number, known: number | undefined): number {
-  if (topP === 1) return order.length;
-  const total = known ?? order.reduce((sum, token) => sum + weights[token], 0);
+/**
+ * `sampleToken` for many tokens: options are checked once, and buffers are kept. Ranks tokens only until one is drawn, which
+ * is among the first in most cases.
+ */
+export function sampler(
+  options: SamplingOptions,
+  random: () => number,
+): (logits: ArrayLike<number>, previous: Iterable<number>) => number {
+  const checked = samplingOptions(options);
+  const penalized = penalizer(checked);
+  if (checked.temperature === 0) return (logits, previous) => greedy(penalized(logits, previous));
+  const candidates = tokenCandidates(checked);
+  return (logits, previous) => {
+    candidates.start(penalized(logits, previous));
+    let rest = random() * candidates.total;
+    let token = candidates.token(0);
+    for (let rank = 0; rank < candidates.count; rank++) {
+      const weight = candidates.weight(rank);
+      // Rounding may leave a trace beyond the last that can be drawn.
+      if (weight === 0) break;
+      token = candidates.token(rank);
+      rest -= weight;
+      if (rest < 0) break;
+    }
+    return token;
+  };
+}
+
+/** The logits themselves, or a copy with the penalty, in a buffer that it keeps. */
+function penalizer({ repetitionPenalty }: Required<SamplingOptions>) {
+  let buffer = new Float32Array(0);
+  return (logits: ArrayLike<number>, previous: Iterable<number>): ArrayLike<number> => {
+    if (repetitionPenalty === 1) return logits;
+    if (buffer.length !== logits.length) buffer = new Float32Array(logits.length);
+    return penalizeRepetition(logits, previous, repetitionPenalty, buffer);
+  };
+}
+
+/** Tokens that pass the filters, by rank. Weights are probabilities in units of the largest; their sum is `total`. */
+interface TokenCandidates {
+  start(logits: ArrayLike<number>): void;
+  readonly count: number;
+  readonly total: number;
+  token(rank: number): number;
+  weight(rank: number): number;
+}
+
+/** For temperatures above 0. Keeps its buffers. */
+function tokenCandidates({ temperature, topK, topP, minP }: Required<SamplingOptions>): TokenCandidates {
+  const ranking = tokenRanking();
+  let weights = new Float64Array(0);
+  let count = 0;
+  let total = 0;
+  const weight = (rank: number) => weights[ranking.token(rank)];
+
+  /** Narrows `count` and `total` to what the filters leave: they cut the ranking at one place. */
+  const filter = () => {
+    if (topK > 0 && topK < count) {
+      count = topK;
+      let sum = 0;
+      for (let rank = 0; rank < count; rank++) sum += weight(rank);
+      total = sum;
+    }
+    if (topP === 1 && minP === 0) return;
+    let sum = 0;
+    for (let rank = 0; rank < count; rank++) {
+      // The first has weight 1 and always passes.
+      if (weight(rank) < minP || weight(rank) === 0) count = rank;
+      else {
+        sum += weight(rank);
+        if (topP < 1 && sum >= topP * total) count = rank + 1;
+      }
+    }
+    total = sum;
+  };
+
+  return {
+    start(logits) {
+      const largest = logits[greedy(logits)];
+      if (weights.length !== logits.length) weights = new Float64Array(logits.length);
+      total = exponentials(logits, largest, temperature, weights);
+      count = weights.length;
+      ranking.start(logits);
+      filter();
+    },
+    get count() {
+      return count;
+    },
+    get total() {
+      return total;
+    },
+    token: ranking.token,
+    weight,
+  };
+}
+
+/** Writes the weights of all tokens in units of the largest, and returns their sum. */
+function exponentials(logits: ArrayLike<number>, largest: number, temperature: number, weights: Float64Array): number {
   let sum = 0;
-  for (let i = 0; i < order.length; i++) {
-    sum += weights[order[i]];
-    if (sum >= topP * total) return i + 1;
+  for (let token = 0; token < weights.length; token++) {
+    const weight = Math.exp((logits[token] - largest) / temperature);
+    weights[token] = weight;
+    sum += weight;
   }
-  return order.length;
+  return sum;
 }
 
 /** Fills in defaults. Throws `RANGE` naming the option that is outside its range. */

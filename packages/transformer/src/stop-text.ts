@@ -16,6 +16,7 @@ export function stopText(stops: readonly string[]): StopText {
   let held = '';
   return {
     push(piece) {
+      if (stops.length === 0) return { text: piece, stopped: false };
       held += piece;
       const places = stops.map((stop) => held.indexOf(stop)).filter((place) => place >= 0);
       if (places.length > 0) {

@@ -10,6 +10,7 @@ import {
   HalftoneError,
   isGgmlType,
   type KernelBackend,
+  type LazyTensor,
   type LinearNode,
   type PackedTensor,
   type QuantizedTensor,
@@ -41,8 +42,9 @@ export interface LoadOptions extends ReadOptions {
 const WHERE = 'loadLinear';
 
 /**
- * Reads one linear layer, decodes it to float32 `[out, in]`, and gives it to the backend. Holds this one weight in memory
- * twice while it does. Throws `FORMAT` for a missing tensor and `SHAPE` for a replacement of the wrong shape.
+ * Reads one linear layer into the backend. Backends that take weights as they are stored read the file into their own memory, a
+ * few rows at a time; others get it unpacked or decoded to float32 `[out, in]`, which holds this one weight in memory twice.
+ * Throws `FORMAT` for a missing tensor and `SHAPE` for a replacement of the wrong shape.
  */
 export async function loadLinear(
   source: ModelSource,
@@ -60,7 +62,11 @@ export async function loadLinear(
     if (replacement.kind !== 'quantized') return backend.uploadLinear(replacement, bias);
     return backend.uploadLinear(keep(replacement) ? replacement : tensor(dequantize(replacement), shape), bias);
   }
-  const stored = await readTensor(source, node.weight, options);
+  const lazy = findTensor(source, node.weight);
+  if (backend.uploadPacked !== undefined && isTakenAsStored(lazy, node, backend, options)) {
+    return backend.uploadPacked(lazy, bias, { signal: options.signal });
+  }
+  const stored = await lazy.read(undefined, { signal: options.signal });
   if (
     isGgmlType(stored.dtype) &&
     !node.storedTransposed &&
@@ -72,6 +78,18 @@ export async function loadLinear(
   const values = toFloats(stored);
   const weight = node.storedTransposed ? transposed(values, node.inFeatures, node.outFeatures) : values;
   return backend.uploadLinear(tensor(weight, shape), bias);
+}
+
+/** Whether a backend takes the bytes of the file: of blocks unless they are to be decoded, of floats in any case. */
+function isTakenAsStored(
+  { dtype, shape }: LazyTensor,
+  { outFeatures, inFeatures, storedTransposed }: LinearNode,
+  backend: KernelBackend,
+  { precision }: LoadOptions,
+): boolean {
+  if (storedTransposed || !sameShape(shape, [outFeatures, inFeatures])) return false;
+  if (precision === 'f32' && isGgmlType(dtype)) return false;
+  return backend.supportsPacked?.(dtype) === true;
 }
 
 /** Reads a norm's gain, or a bias, as float32. */
@@ -133,10 +151,14 @@ function floatRows(values: Float32Array, features: number): RowTable {
 }
 
 async function readTensor(source: ModelSource, name: string, { signal }: ReadOptions): Promise<PackedTensor> {
+  return findTensor(source, name).read(undefined, { signal });
+}
+
+function findTensor(source: ModelSource, name: string): LazyTensor {
   const lazy = source.checkpoint.tensors.get(name);
   if (lazy === undefined)
     throw new HalftoneError('FORMAT', `the checkpoint has no tensor ${name}`, { where: WHERE, details: { name } });
-  return lazy.read(undefined, { signal });
+  return lazy;
 }
 
 function toFloats(stored: PackedTensor, out?: Float32Array): Float32Array {

@@ -1,8 +1,7 @@
 import type { KvView } from '@halftone/tensor';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { attend } from '../src/attention.js';
-import { scratch } from '../src/internal/scratch.js';
+import { attention } from '../src/attention.js';
 import { noise } from './tiny-models.js';
 
 /** Softmax over the entries that a query may see, written down plainly. */
@@ -23,7 +22,9 @@ function plain(query: Float32Array, position: number, entries: KvView, headDim: 
   );
 }
 
-describe('attend', () => {
+const attend = attention();
+
+describe('attention', () => {
   it('agrees with plain softmax for any rows, gaps in the cache, windows and head sizes', () => {
     fc.assert(
       fc.property(
@@ -53,7 +54,7 @@ describe('attend', () => {
           const positions = increasing(rows);
           const query = take(rows * heads * headDim);
           const out = new Float32Array(query.length).fill(99);
-          attend({ heads, kvHeads, headDim, window }, query, positions, (head) => views[head], out, scratch());
+          attend({ heads, kvHeads, headDim, window }, query, positions, (head) => views[head], out);
           for (let row = 0; row < rows; row++) {
             for (let head = 0; head < heads; head++) {
               const at = (row * heads + head) * headDim;
@@ -84,9 +85,9 @@ describe('attend', () => {
       const positions = Int32Array.from({ length: rows }, (_, i) => i + 1);
       const query = new Float32Array(rows).fill(100);
       const out = new Float32Array(rows);
-      attend({ heads: 1, kvHeads: 1, headDim: 1 }, query, positions, () => entries(1), out, scratch());
+      attend({ heads: 1, kvHeads: 1, headDim: 1 }, query, positions, () => entries(1), out);
       expect([...out]).toEqual(new Array(rows).fill(3));
-      attend({ heads: 1, kvHeads: 1, headDim: 1 }, query, positions, () => entries(-1), out, scratch());
+      attend({ heads: 1, kvHeads: 1, headDim: 1 }, query, positions, () => entries(-1), out);
       expect([...out]).toEqual(new Array(rows).fill(5));
     }
   });
@@ -101,7 +102,7 @@ describe('attend', () => {
     const result = (values: Float32Array) => {
       const out = new Float32Array(rows * headDim);
       const view = () => ({ ...entries, values });
-      attend({ heads: 1, kvHeads: 1, headDim, window }, query, positions, view, out, scratch());
+      attend({ heads: 1, kvHeads: 1, headDim, window }, query, positions, view, out);
       return out;
     };
     const damaged = entries.values.with(at * headDim + 2, broken);

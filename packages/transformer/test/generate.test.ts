@@ -1,4 +1,4 @@
-import { fullCache } from '@halftone/kv-cache';
+import { type FullCache, fullCache } from '@halftone/kv-cache';
 import { tensor } from '@halftone/tensor';
 import { describe, expect, it } from 'vitest';
 import {
@@ -28,8 +28,14 @@ function scriptedModel(text: string, contextLength = 1000) {
     eosTokens: [256],
     bosTokens: [],
   };
+  const caches: FullCache[] = [];
   const model: GeneratingModel = {
     config: config as unknown as ModelConfig,
+    createCache(options) {
+      const cache = fullCache({ layers: 1, kvHeads: 1, headDim: 1 }, options);
+      caches.push(cache);
+      return cache;
+    },
     async forward(tokens, { cache, from, signal } = {}) {
       if (signal?.aborted) throw new Error('aborted inside');
       calls.push({ tokens: Array.from(tokens), from });
@@ -46,7 +52,7 @@ function scriptedModel(text: string, contextLength = 1000) {
       return tensor(logits, [1, VOCABULARY]);
     },
   };
-  return { model, calls };
+  return { model, calls, caches };
 }
 
 async function collect(model: GeneratingModel, prompt: ArrayLike<number>, options: GenerateOptions = {}) {
@@ -60,7 +66,7 @@ const join = (tokens: readonly GeneratedToken[]) => tokens.map(({ text }) => tex
 describe('generate', () => {
   it('feeds the prompt once, then one token at a time, and ends at the end token', async () => {
     const { model, calls } = scriptedModel('xhello');
-    const out = await collect(model, [9], { tokenizer });
+    const out = await collect(model, [9], { tokenizer, logProbabilities: true });
     expect(join(out)).toBe('xhello');
     expect(out.map(({ finishReason }) => finishReason)).toEqual([...new Array(6).fill(undefined), 'end']);
     expect(out.at(-1)?.token).toBe(256);
@@ -136,6 +142,19 @@ describe('generate', () => {
     };
     await expect(run()).rejects.toMatchObject({ code: 'ABORTED' });
     expect(cache.length(0, 0)).toBe(2);
+  });
+
+  it('disposes of its own cache at the end, when left early, and when it fails', async () => {
+    const { model, caches } = scriptedModel('abcdef');
+    await collect(model, [1], { maxTokens: 3 });
+    for await (const _ of generate(model, [1], { sampling: { temperature: 0 } })) break;
+    await expect(collect(model, [])).rejects.toMatchObject({ code: 'RANGE' });
+    expect(caches.map(({ allocatedByteLength }) => allocatedByteLength)).toEqual([0, 0, 0]);
+  });
+
+  it('gives log probabilities to those who ask', async () => {
+    const [token] = await collect(scriptedModel('a').model, [0], { maxTokens: 1 });
+    expect(token.logProbability).toBeUndefined();
   });
 
   it('names what is wrong with a request', async () => {

@@ -1,8 +1,8 @@
+import { plainBackend } from '@halftone/kernels-wasm';
 import { fullCache } from '@halftone/kv-cache';
 import { isHalftoneError, tensor } from '@halftone/tensor';
 import { describe, expect, it } from 'vitest';
 import {
-  blockedBackend,
   createModel,
   defaultBackend,
   kvShape,
@@ -39,7 +39,7 @@ describe.each(names)('%s', (name) => {
   const { vocabSize } = source.config;
   const tokens = randomTokens(43, vocabSize);
 
-  it.each([referenceBackend, blockedBackend, defaultBackend])(
+  it.each([referenceBackend, plainBackend, defaultBackend])(
     'agrees with the plain implementation on the backend of %s',
     async (backend) => {
       const model = await createModel(source, { backend: backend() });

@@ -1,9 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type RopeConfig, rope, ropeFrequencies } from '../src/index.js';
+import { applyRope, type RopeConfig, type RopeTables, ropeFrequencies, ropeTables } from '../src/index.js';
 import { noise } from './tiny-models.js';
 
 const plain: RopeConfig = { theta: 10_000, scaling: { type: 'default' } };
+const heap = { allocate: (length: number) => new Float32Array(length), free() {} };
+
+function rotate(tables: RopeTables, x: Float32Array, position: number, heads: number): void {
+  tables.cover(position);
+  applyRope(x, Int32Array.of(position), heads, tables.pairs, tables.cosines, tables.sines);
+}
 
 describe('ropeFrequencies', () => {
   it('falls geometrically from one to nearly 1 / theta', () => {
@@ -50,10 +56,10 @@ describe('ropeFrequencies', () => {
   });
 });
 
-describe('rope', () => {
+describe('applyRope', () => {
   const turned = (x: Float32Array, position: number) => {
     const copy = x.slice();
-    rope(plain, x.length).rotate(copy, Int32Array.of(position), 1);
+    rotate(ropeTables(plain, x.length, heap), copy, position, 1);
     return copy;
   };
   const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, value, i) => sum + value * b[i], 0);
@@ -78,7 +84,7 @@ describe('rope', () => {
   it('pairs channel i with channel i + half of every head', () => {
     const x = new Float32Array(12);
     x[6] = 1;
-    rope(plain, 6).rotate(x, Int32Array.of(3), 2);
+    rotate(ropeTables(plain, 6, heap), x, 3, 2);
     expect(x[6]).toBeCloseTo(Math.cos(3), 6);
     expect(x[9]).toBeCloseTo(Math.sin(3), 6);
     expect([...x].filter((value) => value !== 0)).toHaveLength(2);
@@ -86,10 +92,10 @@ describe('rope', () => {
 
   it('gives the same angles whether its table grows in one step or in many', () => {
     const x = Float32Array.from({ length: 8 }, noise(3));
-    const stepwise = rope(plain, 8);
+    const stepwise = ropeTables(plain, 8, heap);
     for (let position = 0; position <= 700; position += 35) {
       const copy = x.slice();
-      stepwise.rotate(copy, Int32Array.of(position), 1);
+      rotate(stepwise, copy, position, 1);
       expect(copy).toEqual(turned(x, position));
     }
   });

@@ -1,7 +1,7 @@
 import { createRandom } from '@halftone/numerics';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { greedy, logProbability, penalizeRepetition, sampleToken, tokenDistribution } from '../src/index.js';
+import { greedy, logProbability, penalizeRepetition, sampler, sampleToken, tokenDistribution } from '../src/index.js';
 
 const logitsOf = (...probabilities: number[]) => Float32Array.from(probabilities, Math.log);
 const tokensOf = (logits: ArrayLike<number>, options = {}) => [...tokenDistribution(logits, options).tokens];
@@ -124,6 +124,32 @@ describe('sampleToken', () => {
     );
     // The 99.99 % point of chi-square with 3 degrees of freedom.
     expect(chiSquare).toBeLessThan(21.1);
+  });
+
+  it('draws from the distribution with any options, a token for each part of the interval', () => {
+    const options = fc.record({
+      temperature: fc.double({ min: 0.05, max: 5, noNaN: true }),
+      topK: fc.nat(12),
+      topP: fc.constantFrom(0, 0.3, 0.9, 1),
+      minP: fc.constantFrom(0, 0.05, 0.5, 1),
+      repetitionPenalty: fc.constantFrom(1, 1.5),
+    });
+    const logit = fc.oneof(fc.integer({ min: -8, max: 8 }), fc.constant(Number.NEGATIVE_INFINITY));
+    fc.assert(
+      fc.property(fc.array(logit, { minLength: 1, maxLength: 40 }), options, fc.nat(39), (logits, options, seen) => {
+        fc.pre(logits.some(Number.isFinite));
+        const { tokens, probabilities } = tokenDistribution(logits, options, [seen]);
+        let start = 0;
+        let draw = 0;
+        const sample = sampler(options, () => draw);
+        for (const [i, token] of tokens.entries()) {
+          draw = start + probabilities[i] / 2;
+          expect(sample(logits, [seen])).toBe(token);
+          expect(sampleToken(logits, options, () => draw, [seen])).toBe(token);
+          start += probabilities[i];
+        }
+      }),
+    );
   });
 
   it('covers the whole interval of random numbers', () => {

@@ -77,6 +77,7 @@ async function generateAction(
       maxTokens: options.maxTokens,
       stopTexts: options.stop,
       sampling: { temperature, topK, topP, minP, repetitionPenalty },
+      logProbabilities: context.json,
       signal: context.signal,
     })) {
       tokens.push(token);

@@ -1,4 +1,5 @@
-import { HalftoneError, type LazyTensor, type ReadOptions, type RowRange, rowByteLength } from '@halftone/tensor';
+import { HalftoneError, type LazyTensor, type ReadIntoOptions, type RowRange, rowByteLength } from '@halftone/tensor';
+import { destination } from '../internal/byte-range.js';
 
 const WHERE = 'gguf-model';
 
@@ -31,7 +32,7 @@ export function permuteRowsLazy<T extends LazyTensor>(lazy: T, heads: number, in
     lazy.dtype,
     lazy.shape.slice(1).reduce((a, b) => a * b, 1),
   );
-  const read = async (rows: RowRange = { start: 0, end: rowCount }, options?: ReadOptions) => {
+  const read = async (rows: RowRange = { start: 0, end: rowCount }, options?: ReadIntoOptions) => {
     if (!(rows.start >= 0 && rows.start <= rows.end && rows.end <= rowCount)) {
       throw new HalftoneError('RANGE', `${lazy.name}: rows ${rows.start} to ${rows.end} are outside 0 to ${rowCount}`, {
         where: WHERE,
@@ -40,8 +41,8 @@ export function permuteRowsLazy<T extends LazyTensor>(lazy: T, heads: number, in
     }
     const first = Math.floor(rows.start / headRows) * headRows;
     const last = Math.ceil(rows.end / headRows) * headRows;
-    const source = await lazy.read({ start: first, end: Math.max(first, last) }, options);
-    const bytes = new Uint8Array((rows.end - rows.start) * rowBytes);
+    const bytes = destination(options, (rows.end - rows.start) * rowBytes, WHERE, lazy.name);
+    const source = await lazy.read({ start: first, end: Math.max(first, last) }, { signal: options?.signal });
     for (let row = rows.start; row < rows.end; row++) {
       const from = (sourceRow(row, headRows, inverse) - first) * rowBytes;
       bytes.set(source.bytes.subarray(from, from + rowBytes), (row - rows.start) * rowBytes);

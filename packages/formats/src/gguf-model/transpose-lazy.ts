@@ -1,4 +1,5 @@
-import { DTYPES, HalftoneError, isDType, type LazyTensor, type ReadOptions, type RowRange } from '@halftone/tensor';
+import { DTYPES, HalftoneError, isDType, type LazyTensor, type ReadIntoOptions, type RowRange } from '@halftone/tensor';
+import { destination } from '../internal/byte-range.js';
 
 /**
  * A matrix with its axes exchanged, still in its file. Every read reads the whole matrix, so ask for all rows at once
@@ -16,7 +17,7 @@ export function transposeLazy(lazy: LazyTensor): LazyTensor {
     );
   }
   const size = bits / 8;
-  const read = async (range: RowRange = { start: 0, end: columns }, options?: ReadOptions) => {
+  const read = async (range: RowRange = { start: 0, end: columns }, options?: ReadIntoOptions) => {
     if (!(range.start >= 0 && range.start <= range.end && range.end <= columns)) {
       throw new HalftoneError(
         'RANGE',
@@ -27,9 +28,9 @@ export function transposeLazy(lazy: LazyTensor): LazyTensor {
         },
       );
     }
-    const source = await lazy.read(undefined, options);
     const count = range.end - range.start;
-    const bytes = new Uint8Array(count * rows * size);
+    const bytes = destination(options, count * rows * size, 'gguf-model', lazy.name);
+    const source = await lazy.read(undefined, { signal: options?.signal });
     for (let row = 0; row < rows; row++) {
       for (let column = 0; column < count; column++) {
         const from = (row * columns + range.start + column) * size;

@@ -1,4 +1,4 @@
-import { HalftoneError } from '@halftone/tensor';
+import { HalftoneError, type ReadIntoOptions } from '@halftone/tensor';
 
 /** Throws `RANGE` unless `[start, end)` are whole numbers inside `[0, size]`. */
 export function checkByteRange(start: number, end: number, size: number, where: string, name: string): void {
@@ -20,4 +20,33 @@ export function allocateBytes(byteLength: number, where: string, name: string): 
       cause,
     });
   }
+}
+
+/** Where a read of so many bytes puts them: `into`, or a new array. Throws `RANGE` when `into` has another length. */
+export function destination(
+  options: ReadIntoOptions | undefined,
+  byteLength: number,
+  where: string,
+  name: string,
+): Uint8Array {
+  const into = options?.into;
+  if (into === undefined) return allocateBytes(byteLength, where, name);
+  if (into.length === byteLength) return into;
+  throw new HalftoneError('RANGE', `${name}: into has ${into.length} bytes, the range read has ${byteLength}`, {
+    where,
+    details: { name, into: into.length, byteLength },
+  });
+}
+
+/** Bytes that were read elsewhere, in `into` where there is one. Throws as `destination` does. */
+export function delivered(
+  bytes: Uint8Array,
+  options: ReadIntoOptions | undefined,
+  where: string,
+  name: string,
+): Uint8Array {
+  if (options?.into === undefined || bytes === options.into) return bytes;
+  const into = destination(options, bytes.length, where, name);
+  into.set(bytes);
+  return into;
 }

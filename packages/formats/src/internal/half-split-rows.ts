@@ -1,4 +1,5 @@
 import { type LazyTensor, rowByteLength } from '@halftone/tensor';
+import { destination } from './byte-range.js';
 import { checkRows } from './lazy-tensor.js';
 
 /**
@@ -19,9 +20,9 @@ export function halfSplitRows(stored: LazyTensor, headDim: number): LazyTensor {
       const first = sources.reduce((least, row) => Math.min(least, row), Number.POSITIVE_INFINITY);
       const last = sources.reduce((most, row) => Math.max(most, row), -1);
       if (last < 0) return stored.read({ start, end }, options);
-      const packed = await stored.read({ start: first, end: last + 1 }, options);
       const rowBytes = rowByteLength(stored.dtype, stored.shape[1] as number);
-      const bytes = new Uint8Array(sources.length * rowBytes);
+      const bytes = destination(options, sources.length * rowBytes, 'llama2c', stored.name);
+      const packed = await stored.read({ start: first, end: last + 1 }, { signal: options?.signal });
       for (const [to, row] of sources.entries()) {
         const from = (row - first) * rowBytes;
         bytes.set(packed.bytes.subarray(from, from + rowBytes), to * rowBytes);

@@ -13,6 +13,7 @@ import {
   throwIfAborted,
 } from '@halftone/tensor';
 import { repackRows } from './bit-rows.js';
+import { delivered } from './byte-range.js';
 
 export interface StoredTensor {
   readonly source: ByteSource;
@@ -64,12 +65,15 @@ export function lazyTensor(stored: StoredTensor): LazyTensor {
       }
       const { bits } = DTYPES[dtype];
       const from = Math.floor((first * bits) / 8);
-      const bytes = await source.read(offset + from, offset + Math.ceil((last * bits) / 8), options);
       const columns = part[part.length - 1] ?? 1;
       const skip = first * bits - from * 8;
-      if (skip === 0 && (columns * bits) % 8 === 0) return { kind: 'packed', dtype, shape: part, bytes };
+      const whole = skip === 0 && (columns * bits) % 8 === 0;
+      const readOptions = whole ? options : { signal: options?.signal };
+      const bytes = await source.read(offset + from, offset + Math.ceil((last * bits) / 8), readOptions);
+      if (whole) return { kind: 'packed', dtype, shape: part, bytes };
       const lines = columns === 0 ? 0 : (last - first) / columns;
-      return { kind: 'packed', dtype, shape: part, bytes: repackRows(bytes, skip, columns * bits, lines) };
+      const rowBytes = repackRows(bytes, skip, columns * bits, lines);
+      return { kind: 'packed', dtype, shape: part, bytes: delivered(rowBytes, options, where, name) };
     },
   };
 }

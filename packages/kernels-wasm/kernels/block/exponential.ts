@@ -34,18 +34,24 @@ export function exponentialSource(build: Build): string {
   return `
 ${CONSTANTS.map(([name, value]) => `export let ${name}32: f32 = ${value};`).join('\n')}
 
-@inline function exponential(x: v128, ${NAMES.map((name) => `${name}: v128`).join(', ')}): v128 {
+${inlineFunction(build, 'exponential', false)}
+/** \`e^(x + rest)\` where \`rest\` is much smaller than 1 and may lie below the last digit of \`x\`. */
+${inlineFunction(build, 'exponentialOfSum', true)}`;
+}
+
+function inlineFunction(build: Build, name: string, sum: boolean): string {
+  const f = multiplyAdd(build, 'n', 'eMinusLog2Rest', multiplyAdd(build, 'n', 'eMinusLog2', 'z'));
+  return `
+@inline function ${name}(x: v128, ${sum ? 'rest: v128, ' : ''}${NAMES.map((name) => `${name}: v128`).join(', ')}): v128 {
   // pmax and pmin are single instructions; with x first they keep NaN.
   const z = f32x4.pmin(f32x4.pmax(x, eLow), eHigh);
   const shifted = ${multiplyAdd(build, 'z', 'ePerLog2', 'eMagic')};
   const n = f32x4.sub(shifted, eMagic);
-  const f0 = ${multiplyAdd(build, 'n', 'eMinusLog2', 'z')};
-  const f = ${multiplyAdd(build, 'n', 'eMinusLog2Rest', 'f0')};
+  const f = ${sum ? `f32x4.add(${f}, rest)` : f};
   let y = eP6;
 ${['eP5', 'eP4', 'eP3', 'eP2', 'eTwo', 'eTwo'].map((name) => `  y = ${multiplyAdd(build, 'y', 'f', name)};`).join('\n')}
   return f32x4.mul(y, i32x4.shl(shifted, 23));
-}
-`;
+}`;
 }
 
 /** Declares what `exponentialOf` needs. It belongs before loops: engines make a constant anew at every use. */
@@ -53,4 +59,8 @@ export const EXPONENTIAL_CONSTANTS = NAMES.map((name) => `const ${name} = f32x4.
 
 export function exponentialOf(x: string): string {
   return `exponential(${x}, ${NAMES.join(', ')})`;
+}
+
+export function exponentialOfSum(x: string, rest: string): string {
+  return `exponentialOfSum(${x}, ${rest}, ${NAMES.join(', ')})`;
 }

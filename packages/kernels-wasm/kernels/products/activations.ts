@@ -6,7 +6,8 @@ import { type Build, unroll } from '../unroll.js';
  * infinity has a scale that is not finite either, so that the products become NaN.
  */
 export function activationsSource(build: Build): string {
-  const formats = build === 'relaxed' ? (['bytes', 'words'] as const) : (['nibbleWords', 'words'] as const);
+  const formats =
+    build === 'relaxed' ? (['bytes', 'words'] as const) : (['crumbWords', 'nibbleWords', 'words'] as const);
   return SUM_LANES + formats.map(quantizeSource).join('');
 }
 
@@ -60,11 +61,16 @@ function storeWords(format: ActivationFormat): string {
   return unroll(4, (i) => {
     const words = `i16x8.narrow_i32x4_s(r${2 * i}, r${2 * i + 1})`;
     const ordered = `v128.shuffle<i16>(w${i}, w${i}, 0, 2, 1, 3, 4, 6, 5, 7)`;
-    const [even, odd] = i < 2 ? [256, 1] : [16, 256];
-    const factors = [even, even, odd, odd, even, even, odd, odd].join(', ');
-    const scaled = format === 'nibbleWords' ? `i16x8.mul(${ordered}, i16x8(${factors}))` : ordered;
-    return `      const w${i} = ${words}; v128.store(to, ${scaled}, ${16 * i});`;
+    return `      const w${i} = ${words}; v128.store(to, ${scaleWords(format, i, ordered)}, ${16 * i});`;
   });
+}
+
+/** Times the factor that the masked codes of columns `8 i` to `8 i + 7` lack for a common one of 256. */
+function scaleWords(format: ActivationFormat, i: number, words: string): string {
+  if (format === 'crumbWords') return `i16x8.shl(${words}, ${8 - 2 * i})`;
+  if (format !== 'nibbleWords') return words;
+  const [even, odd] = i < 2 ? [256, 1] : [16, 256];
+  return `i16x8.mul(${words}, i16x8(${[even, even, odd, odd, even, even, odd, odd].join(', ')}))`;
 }
 
 function storeBytes(): string {

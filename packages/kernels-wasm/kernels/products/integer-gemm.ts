@@ -3,6 +3,7 @@ import {
   activationFormat,
   blockBytes,
   EXPANDED_BYTES,
+  hasTable,
   headerBytes,
   type Layout,
   layoutName,
@@ -12,7 +13,7 @@ import {
 } from '../../src/internal/layout.js';
 import { addDot16, type Build, splat32, unroll } from '../unroll.js';
 import { addGroup, start } from './block-sums.js';
-import { byteChain, byteDot, byteMasks, byteOperands, codeVectors, wordMasks, wordOperands } from './codes.js';
+import { byteChain, byteDot, byteMasks, codeVectors, fields, wordMasks, wordSources } from './codes.js';
 import { layouts } from './layouts.js';
 
 /** Many rows of quantized activations. The sums of a panel, `[row][8]`, lie in scratch memory. */
@@ -20,7 +21,7 @@ export function integerGemmSource(build: Build): string {
   const all = layouts(build);
   const words = all.filter(({ storage }) => activationFormat(build, storage) !== 'bytes');
   return [
-    ...new Set(words.map(({ storage }) => expandSource(storage))),
+    ...new Set(words.map(({ storage }) => expandSource(build, storage))),
     ...words.filter(({ storage }) => storage === 'byte').map((layout) => wordBlockSource(build, layout)),
     ...all.map((layout) => gemmSource(build, layout)),
   ].join('');
@@ -30,12 +31,13 @@ function gemmSource(build: Build, layout: Layout): string {
   const { storage } = layout;
   const format = activationFormat(build, storage);
   const bytes = format === 'bytes';
+  const table = hasTable(storage) ? ', tables: usize' : '';
   const multiply = bytes
     ? byteBlock(build, layout)
-    : `      ${storage}Expand(w + ${headerBytes(layout)}, operands); ${blockName(layout)}(operands, w, block, scratch, allRows);`;
+    : `      ${storage}Expand(w + ${headerBytes(layout)}, operands${table && ', tables'}); ${blockName(layout)}(operands, w, block, scratch, allRows);`;
   return `
 /** There are records of \`allRows\` rows; \`scratch\` holds their sums, then ${EXPANDED_BYTES} bytes. */
-export function ${layoutName(layout)}Gemm(w: usize, records: usize, out: usize, rows: i32, allRows: i32, panels: i32, blocks: i32, bias: usize, features: i32, stride: i32, scratch: usize): void {
+export function ${layoutName(layout)}Gemm(w: usize, records: usize, out: usize, rows: i32, allRows: i32, panels: i32, blocks: i32, bias: usize, features: i32, stride: i32, scratch: usize${table}): void {
   ${bytes ? byteMasks(storage) : 'const operands = scratch + (<usize>allRows << 5);'}
   do {
     let block = records, b = blocks;
@@ -57,17 +59,22 @@ function blockName(layout: Layout): string {
 }
 
 /** Operands of a block, `[pair][half]`, in the order of the activations. */
-function expandSource(storage: Storage): string {
+function expandSource(build: Build, storage: Storage): string {
   const vectors = unroll(codeVectors(storage), (vector) => {
-    const stores = wordOperands(storage, vector).flatMap(({ expression, pair }) =>
-      [0, 1].map((h) => `v128.store(out, ${expression(`codes${h}`)}, ${32 * pair + 16 * h});`),
-    );
-    return `  codes0 = v128.load(codes, ${32 * vector}); codes1 = v128.load(codes, ${32 * vector + 16});\n  ${stores.join(' ')}`;
+    const stores = wordSources(build, storage, vector).map(({ expression, operands }) => {
+      const to = operands.flatMap((operand) =>
+        [0, 1].map((h) => `v128.store(out, ${operand.expression(`from${h}`)}, ${32 * operand.pair + 16 * h});`),
+      );
+      return `  from0 = ${expression('codes0')}; from1 = ${expression('codes1')}; ${to.join(' ')}`;
+    });
+    const load = `codes0 = v128.load(codes, ${32 * vector}); codes1 = v128.load(codes, ${32 * vector + 16});`;
+    return `  ${load}\n${stores.join('\n')}`;
   });
   return `
-function ${storage}Expand(codes: usize, out: usize): void {
+function ${storage}Expand(codes: usize, out: usize${hasTable(storage) ? ', tables: usize' : ''}): void {
   ${wordMasks(storage)}
-  let codes0: v128, codes1: v128;
+  ${hasTable(storage) ? 'const table = v128.load(tables);' : ''}
+  let codes0: v128, codes1: v128, from0: v128, from1: v128;
 ${vectors}
 }
 `;
@@ -134,7 +141,7 @@ function byteBlock(build: Build, layout: Layout): string {
   };
   return unroll(2, (h) => {
     const load = unroll(codeVectors(storage), (v) => {
-      const operands = byteOperands(storage, v).map(({ expression, index }) => `w${index} = ${expression('codes')}`);
+      const operands = fields(storage, v).map(({ expression, index }) => `w${index} = ${expression('codes')}`);
       return `        codes = v128.load(w, ${headerBytes(layout) + 32 * v + 16 * h}); const ${operands.join(', ')};`;
     });
     const finish = unroll(

@@ -2,6 +2,7 @@ import {
   activationBytes,
   activationFormat,
   blockBytes,
+  hasTable,
   headerBytes,
   type Layout,
   layoutName,
@@ -9,7 +10,7 @@ import {
 } from '../../src/internal/layout.js';
 import { addDot16, type Build, splat32, unroll } from '../unroll.js';
 import { addGroup, start } from './block-sums.js';
-import { byteChain, byteDot, byteMasks, byteOperands, codeVectors, wordMasks, wordOperands } from './codes.js';
+import { byteChain, byteDot, byteMasks, codeVectors, fields, wordMasks, wordSources } from './codes.js';
 import { layouts } from './layouts.js';
 
 /** One row of quantized activations. Lanes are output features, so no sum runs across a vector. */
@@ -31,14 +32,15 @@ function gemvSource(build: Build, layout: Layout): string {
     ),
   );
   return `
-export function ${layoutName(layout)}Gemv(w: usize, records: usize, out: usize, panels: i32, blocks: i32, bias: usize, features: i32): void {
+export function ${layoutName(layout)}Gemv(w: usize, records: usize, out: usize, panels: i32, blocks: i32, bias: usize, features: i32${hasTable(storage) ? ', tables: usize' : ''}): void {
   ${bytes ? byteMasks(storage) : wordMasks(storage)}
+  ${hasTable(storage) ? 'const table = v128.load(tables);' : ''}
   do {
     let acc0 = v128.load(bias), acc1 = v128.load(bias, 16), a = records, b = blocks;
     do {
-      let codes0: v128, codes1: v128, x: v128;
+      let codes0: v128, codes1: v128, from0: v128, from1: v128, x: v128;
 ${unroll(groups, (g) => `      let s0${g} = ${start(layout, g, tail)}, s1${g} = s0${g};`)}
-${bytes ? byteProducts(layout) : wordProducts(layout)}
+${bytes ? byteProducts(layout) : wordProducts(build, layout)}
       const scale = ${splat32('a', tail)};
 ${finish.join('\n')}
       w += ${blockBytes(layout)}; a += ${recordBytes(format)};
@@ -55,13 +57,17 @@ function loadCodes(layout: Layout, vector: number): string {
   return `codes0 = v128.load(w, ${at}); codes1 = v128.load(w, ${at + 16});`;
 }
 
-function wordProducts(layout: Layout): string {
+function wordProducts(build: Build, layout: Layout): string {
   const { storage, groups } = layout;
   return unroll(codeVectors(storage), (vector) => {
-    const products = wordOperands(storage, vector).map(({ expression, pair }) => {
-      const g = groups === 1 ? 0 : pair >> 3;
-      return `      x = ${splat32('a', 4 * pair)}; ${[0, 1].map((h) => addDot16(`s${h}${g}`, expression(`codes${h}`), 'x')).join(' ')}`;
-    });
+    const products = wordSources(build, storage, vector).flatMap(({ expression, operands }) => [
+      `      from0 = ${expression('codes0')}; from1 = ${expression('codes1')};`,
+      ...operands.map((operand) => {
+        const g = groups === 1 ? 0 : operand.pair >> 3;
+        const dots = [0, 1].map((h) => addDot16(`s${h}${g}`, operand.expression(`from${h}`), 'x'));
+        return `      x = ${splat32('a', 4 * operand.pair)}; ${dots.join(' ')}`;
+      }),
+    ]);
     return `      ${loadCodes(layout, vector)}\n${products.join('\n')}`;
   });
 }
@@ -71,7 +77,7 @@ function byteProducts(layout: Layout): string {
   const { storage, groups } = layout;
   const chain = Math.min(byteChain(storage), 8 / groups);
   const operands = Array.from({ length: codeVectors(storage) }, (_, vector) =>
-    byteOperands(storage, vector).map((operand) => ({ ...operand, vector })),
+    fields(storage, vector).map((operand) => ({ ...operand, vector })),
   ).flat();
   const seen = new Map<number, number>();
   let loaded = -1;

@@ -1,5 +1,5 @@
 /** Addresses are multiples of this: a cache line. */
-const ALIGNMENT = 64;
+export const ALIGNMENT = 64;
 
 interface Range {
   start: number;

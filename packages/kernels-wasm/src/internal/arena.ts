@@ -95,7 +95,7 @@ export function arena(id: number, maxBytes: number, shared: boolean): Arena {
       return integers;
     },
     scratchBytes,
-    owns: (array) => buffers.has(array.buffer),
+    owns: (array) => array.buffer === bytes.buffer || buffers.has(array.buffer),
     functions(module) {
       let list = functions.get(module);
       if (list === undefined) {

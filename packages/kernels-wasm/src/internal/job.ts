@@ -63,18 +63,23 @@ export interface Jobs extends Job {
   /** This thread and the workers that it can count on. */
   readonly threads: number;
   readonly refusal?: string;
+  /** Whether `run` may return promises. */
+  readonly asynchronous: boolean;
+  /** Starts the workers ahead of the first job. */
+  warmUp(): void;
   dispose(): Promise<void>;
 }
 
-/** `everything` lists the memories and modules that workers need, in the order of their indices. */
+/** Workers are sent what `memories` and `modules` hold when a job needs it. Both only ever grow. */
 export function jobs(
   threads: number,
-  everything: () => { memories: readonly WebAssembly.Memory[]; modules: readonly WebAssembly.Module[] },
+  memories: readonly WebAssembly.Memory[] = [],
+  modules: readonly WebAssembly.Module[] = [],
 ): Jobs {
   const block = controlBlock(threads > 1 ? sharedControlBytes() : undefined);
   const pool: ThreadPool | undefined = threads > 1 ? threadPool(threads - 1, block) : undefined;
   const { integers, kinds, values, steps } = block;
-  const waits = mayWait();
+  const waits = pool === undefined || mayWait();
   let kernel: Kernel | undefined;
   let count = 0;
 
@@ -126,6 +131,8 @@ export function jobs(
     close();
   };
 
+  const warmUp = () => pool?.ensure(memories, modules);
+
   return {
     get threads() {
       return 1 + (pool?.workers ?? 0);
@@ -133,6 +140,7 @@ export function jobs(
     get refusal() {
       return pool?.refusal;
     },
+    asynchronous: !waits,
     start(arena, module, name) {
       const index = module.index(name);
       kernel = arena.functions(module)[index];
@@ -151,8 +159,7 @@ export function jobs(
       if (items < 1) return undefined;
       if (pool === undefined || items < 2 || items * itemCost < SMALLEST_JOB || pool.workers === 0)
         return alone(job, items);
-      const { memories, modules } = everything();
-      pool.ensure(memories, modules);
+      warmUp();
       const grain = Math.ceil(Math.max(1, SMALLEST_CHUNK / itemCost, items / (CHUNKS_PER_THREAD * (pool.workers + 1))));
       const chunks = Math.ceil(items / grain);
       integers[ITEMS] = items;
@@ -165,6 +172,7 @@ export function jobs(
       close();
       return undefined;
     },
+    warmUp,
     dispose: async () => pool?.dispose(),
   };
 }

@@ -9,6 +9,8 @@ export const PANEL = 8;
 export const BLOCK = 32;
 /** Columns multiplied before sums go back to memory: a float weight panel of this depth takes 8 kB. */
 export const DEPTH = 256;
+/** Values that are one item of a job where every value stands alone. */
+export const PIECE = 1024;
 
 /** Float panels that share a depth block of tiles while it is in a near cache. */
 export const GROUP_PANELS = 16;
@@ -22,8 +24,29 @@ export function tileRows(build: WasmBuild): number {
   return build === 'relaxed' ? 6 : 4;
 }
 
-/** How codes are stored: two in a byte, 0 to 15; one in a byte, 0 to 63, which 8-bit dot products take; one in a byte, signed. */
-export type Storage = 'nibble' | 'sixBit' | 'byte';
+/**
+ * How codes are stored: four in a byte, 0 to 3; two in a byte, 0 to 15; one in a byte, 0 to 63, which 8-bit dot products take;
+ * one in a byte, signed. Those with a table stand for its entries, which are signed bytes.
+ *
+ * The codes of a block of 8 rows and 32 columns are vectors of 16 bytes, `[vector][half][16]`: byte `4 i + j` of vector `v`, half
+ * `h` belongs to row `4 h + i`. Of `n` vectors, bits `b p` and up of the byte, with `b` bits a code, are column `4 (n p + v) + j`.
+ */
+export type Storage = 'crumb' | 'nibble' | 'sixBit' | 'byte' | 'crumbTable' | 'nibbleTable';
+
+export function hasTable(storage: Storage): boolean {
+  return storage === 'crumbTable' || storage === 'nibbleTable';
+}
+
+/** Bits that a code takes. */
+export function codeBits(storage: Storage): 2 | 4 | 8 {
+  if (storage === 'crumb' || storage === 'crumbTable') return 2;
+  return storage === 'nibble' || storage === 'nibbleTable' ? 4 : 8;
+}
+
+/** Entries of a table. */
+export const TABLE = 16;
+/** Tables of 8-bit integers, then of float32 as byte planes: the lowest bytes of all entries first. */
+export const TABLE_BYTES = 5 * TABLE;
 
 /** A kind of quantized weight that has kernels of its own. */
 export interface Layout {
@@ -46,19 +69,20 @@ export function headerBytes({ groups, offsets }: Layout): number {
 }
 
 export function codeBytes(storage: Storage): number {
-  return storage === 'nibble' ? (PANEL * BLOCK) / 2 : PANEL * BLOCK;
+  return (PANEL * BLOCK * codeBits(storage)) / 8;
 }
 
 export function blockBytes(layout: Layout): number {
   return headerBytes(layout) + codeBytes(layout.storage);
 }
 
-/** How activations are stored: one in a byte, or one in a 16-bit word, scaled for the masks of nibbles or not. */
-export type ActivationFormat = 'bytes' | 'nibbleWords' | 'words';
+/** How activations are stored: one in a byte, or one in a 16-bit word, scaled for the masks of crumbs or nibbles or not. */
+export type ActivationFormat = 'bytes' | 'crumbWords' | 'nibbleWords' | 'words';
 
 export function activationFormat(build: WasmBuild, storage: Storage): ActivationFormat {
-  if (build === 'relaxed' && storage !== 'byte') return 'bytes';
-  return storage === 'nibble' ? 'nibbleWords' : 'words';
+  if (storage === 'byte' || hasTable(storage)) return 'words';
+  if (build === 'relaxed') return 'bytes';
+  return storage === 'crumb' ? 'crumbWords' : storage === 'nibble' ? 'nibbleWords' : 'words';
 }
 
 export function activationBytes(format: ActivationFormat): number {

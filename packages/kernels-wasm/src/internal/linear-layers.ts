@@ -8,17 +8,21 @@ import {
   type UploadedLinear,
 } from '@halftone/tensor';
 import type { Machine } from '../runtime.js';
-import { affineWeight, isAffinePanelScheme } from './affine-panels.js';
 import { floatDepth, packFloatPanels } from './float-panels.js';
-import { type HeldWeight, type QuantizedPanels, quantizedPanels } from './held-weight.js';
-import { BLOCK, PANEL, type WasmBuild } from './layout.js';
+import { type HeldWeight, heldBytes, holdPanels, type Packing } from './held-weight.js';
+import { BLOCK, PANEL } from './layout.js';
 import { checkProduct, checkWeight } from './linear-checks.js';
 import { PRODUCTS } from './modules/products.js';
+import { packedUpload } from './packed-upload.js';
 import { products } from './products.js';
+import { isPanelScheme, panelWeight } from './quantized-panels.js';
+import { isStoredType } from './stored-types.js';
 
 const WHERE = 'wasmBackend';
 
-export type LinearLayers = Pick<KernelBackend, 'supports' | 'uploadLinear' | 'linear' | 'release'>;
+export type LinearLayers = Required<
+  Pick<KernelBackend, 'supports' | 'uploadLinear' | 'supportsPacked' | 'uploadPacked' | 'linear' | 'release'>
+>;
 
 /** The linear layers of a backend: weights in the runtime's memories and products with them. */
 export function linearLayers(runtime: Machine, activations: 'int8' | 'float'): LinearLayers {
@@ -27,23 +31,26 @@ export function linearLayers(runtime: Machine, activations: 'int8' | 'float'): L
   const product = products({ build, job, module: runtime.compiled(PRODUCTS), threads }, activations);
   const held = new Map<UploadedLinear, HeldWeight>();
 
+  const keep = (weight: HeldWeight): UploadedLinear => {
+    const { outFeatures, inFeatures, byteLength } = weight;
+    const uploaded: UploadedLinear = { outFeatures, inFeatures, byteLength };
+    held.set(uploaded, weight);
+    return uploaded;
+  };
+
   return {
-    supports: isAffinePanelScheme,
+    supports: isPanelScheme,
     uploadLinear(weight, bias) {
       checkAlive();
       checkWeight(weight, bias);
-      const [outFeatures, inFeatures] = weight.shape;
-      const panels = Math.ceil(outFeatures / PANEL);
-      const { byteLength, depth, quantized, pack } = packing(build, weight);
-      const [arena, at] = place(byteLength + panels * PANEL * 4);
-      pack(arena.bytes, arena.floats, at);
-      const biasAt = at + byteLength;
-      arena.floats.fill(0, biasAt / 4, biasAt / 4 + panels * PANEL);
-      if (bias !== undefined) arena.floats.set(bias, biasAt / 4);
-      const uploaded: UploadedLinear = { outFeatures, inFeatures, byteLength: byteLength + panels * PANEL * 4 };
-      const panelBytes = byteLength / panels;
-      held.set(uploaded, { ...uploaded, arena, panels, panelBytes, depth, weight: at, bias: biasAt, quantized });
-      return uploaded;
+      const packed = packing(weight, activations);
+      const [arena, at] = place(heldBytes(packed));
+      packed.pack(arena.bytes, arena.floats, at);
+      return keep(holdPanels(build, packed, bias, arena, at));
+    },
+    supportsPacked: isStoredType,
+    async uploadPacked(source, bias, options) {
+      return keep(await packedUpload(runtime, source, bias, options));
     },
     linear(uploaded, x, rows, out) {
       checkAlive();
@@ -64,37 +71,25 @@ export function linearLayers(runtime: Machine, activations: 'int8' | 'float'): L
   };
 }
 
-interface Packing {
-  readonly byteLength: number;
-  readonly depth: number;
-  readonly quantized?: QuantizedPanels;
-  readonly pack: (bytes: Uint8Array, floats: Float32Array, address: number) => void;
-}
-
-function packing(build: WasmBuild, weight: Tensor<Float32Array> | QuantizedTensor): Packing {
+function packing(weight: Tensor<Float32Array> | QuantizedTensor, activations: 'int8' | 'float'): Packing {
   const [outFeatures, inFeatures] = weight.shape;
   if (weight.kind === 'quantized') {
-    const { outliers, lowRank, permutation, groupIndex, channelScale } = weight.parts;
-    if (!isAffinePanelScheme(weight.scheme)) {
+    if (!isPanelScheme(weight.scheme)) {
       throw new HalftoneError('UNSUPPORTED', `scheme ${weight.scheme.name} is not taken; dequantize the weight first`, {
         where: WHERE,
         details: { scheme: weight.scheme },
       });
     }
-    const plain = !(outliers || lowRank || permutation || groupIndex || channelScale);
-    const affine = plain ? affineWeight(weight) : undefined;
-    if (affine !== undefined) {
-      const { byteLength, layout, center, pack } = affine;
-      return {
-        byteLength,
-        depth: Math.ceil(inFeatures / BLOCK) * BLOCK,
-        quantized: quantizedPanels(build, layout, center),
-        pack,
-      };
+    const quantized = panelWeight(weight, activations);
+    if (quantized !== undefined) {
+      const { byteLength, pack } = quantized;
+      const depth = Math.ceil(inFeatures / BLOCK) * BLOCK;
+      return { shape: [outFeatures, inFeatures], depth, byteLength, quantized, pack };
     }
   }
   const depth = floatDepth(inFeatures);
   return {
+    shape: [outFeatures, inFeatures],
     byteLength: Math.ceil(outFeatures / PANEL) * PANEL * depth * 4,
     depth,
     pack: (_, floats, address) => {

@@ -1,7 +1,7 @@
 import type { CompiledModule } from './compiled-module.js';
 import type { HeldWeight, QuantizedPanels } from './held-weight.js';
 import type { Job } from './job.js';
-import { BLOCK, DEPTH, EXPANDED_BYTES, GROUP_PANELS, PANEL, tileRows, type WasmBuild } from './layout.js';
+import { BLOCK, DEPTH, EXPANDED_BYTES, GROUP_PANELS, PANEL, TABLE, tileRows, type WasmBuild } from './layout.js';
 
 /** Rows multiplied together. A depth block of their tiles fits the second-level cache; a multiple of 4 and of 6. */
 const FLOAT_ROWS = 240;
@@ -196,11 +196,11 @@ function floatRoute({ build, job, module }: ProductMachine): Route {
       if (!one) job.value(outFeatures);
       job.perThread(scratchAt, scratchBytes);
       if (quantized !== undefined) {
-        const { layout, center } = quantized;
-        job.value(layout.groups);
-        job.value(Number(layout.offsets));
-        job.value(Number(layout.storage === 'nibble'));
-        job.value(center);
+        job.value(quantized.groups);
+        job.value(Number(quantized.offsets));
+        job.value(quantized.bits);
+        job.value(quantized.center);
+        job.value(quantized.tables + TABLE);
       }
       return job.run(panels, panelBytes * COST.weightByte + padded * depth * PANEL * COST.floatProduct);
     },
@@ -227,7 +227,7 @@ function integerRoute({ job, module }: ProductMachine): Route {
     },
     multiply({ weight, rows, count, padded, packedAt, outAt, scratchAt, scratchBytes }) {
       const { arena, panels, panelBytes, depth, bias, outFeatures } = weight;
-      const { gemv, gemm } = weight.quantized as QuantizedPanels;
+      const { gemv, gemm, tables } = weight.quantized as QuantizedPanels;
       const one = rows === 1;
       job.start(arena, module, one ? gemv : gemm);
       job.stepped(weight.weight, panelBytes);
@@ -245,6 +245,7 @@ function integerRoute({ job, module }: ProductMachine): Route {
         job.value(outFeatures);
         job.perThread(scratchAt, scratchBytes);
       }
+      job.value(tables);
       return job.run(panels, panelBytes * COST.weightByte + padded * depth * PANEL * COST.integerProduct);
     },
   };

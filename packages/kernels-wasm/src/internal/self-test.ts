@@ -1,11 +1,11 @@
 import type { QuantizedTensor } from '@halftone/tensor';
-import { affineWeight } from './affine-panels.js';
 import type { Arena } from './arena.js';
 import type { CompiledModule } from './compiled-module.js';
-import { type HeldWeight, quantizedPanels } from './held-weight.js';
+import { type HeldWeight, heldBytes, holdPanels } from './held-weight.js';
 import { type Job, jobs } from './job.js';
 import type { WasmBuild } from './layout.js';
 import { products } from './products.js';
+import { panelWeight } from './quantized-panels.js';
 
 const OUT = 8;
 const IN = 64;
@@ -15,12 +15,7 @@ const ROWS = 7;
  * Whether the engine's instructions compute what they should: small products whose every step is exact in float32, with the
  * largest codes and activations. Some engines validate relaxed dot products and compute them wrong.
  */
-export function passesSelfTest(
-  build: WasmBuild,
-  module: CompiledModule,
-  arena: Arena,
-  job: Job = jobs(1, () => ({ memories: [], modules: [] })),
-): boolean {
+export function passesSelfTest(build: WasmBuild, module: CompiledModule, arena: Arena, job: Job = jobs(1)): boolean {
   const machine = { build, job, module, threads: () => 1 };
   // Each run of 32 holds a 127, so that rounding to 8 bits has a scale of 1.
   const x = Float32Array.from({ length: ROWS * IN }, (_, i) => (i % 32 === 0 ? 127 : ((i * 89) % 255) - 127));
@@ -39,7 +34,7 @@ export function passesSelfTest(
 }
 
 function upload(build: WasmBuild, arena: Arena, codes: Int8Array, bits: number): HeldWeight | undefined {
-  const shape = [OUT, IN];
+  const shape = [OUT, IN] as const;
   const q: QuantizedTensor = {
     kind: 'quantized',
     shape,
@@ -51,16 +46,13 @@ function upload(build: WasmBuild, arena: Arena, codes: Int8Array, bits: number):
     },
     parts: { codes: { data: codes, shape, stride: [IN, 1], offset: 0 } },
   };
-  const affine = affineWeight(q);
-  if (affine === undefined) return undefined;
-  const { byteLength, layout, center, pack } = affine;
-  const at = arena.allocate(byteLength + OUT * 4);
+  const quantized = panelWeight(q, 'int8');
+  if (quantized === undefined) return undefined;
+  const packing = { shape, depth: IN, byteLength: quantized.byteLength, quantized, pack: quantized.pack };
+  const at = arena.allocate(heldBytes(packing));
   if (at === undefined) return undefined;
-  const bias = at + byteLength;
-  pack(arena.bytes, arena.floats, at);
-  arena.floats.fill(0, bias / 4, bias / 4 + OUT);
-  const size = { outFeatures: OUT, inFeatures: IN, byteLength, panels: 1, panelBytes: byteLength, depth: IN };
-  return { ...size, arena, weight: at, bias, quantized: quantizedPanels(build, layout, center) };
+  packing.pack(arena.bytes, arena.floats, at);
+  return holdPanels(build, packing, undefined, arena, at);
 }
 
 function exact(codes: Int8Array, x: Float32Array, feature: number, row: number): number {

@@ -1,13 +1,7 @@
-import { wasmBackend } from '@halftone/kernels-wasm';
-import { isHalftoneError, type KernelBackend } from '@halftone/tensor';
-import { blockedBackend } from './blocked.js';
+import { cpuBackend } from '@halftone/kernels-wasm';
+import type { KernelBackend } from '@halftone/tensor';
 
-/** `wasmBackend()` where the engine has WebAssembly SIMD, else `blockedBackend()`. */
+/** `cpuBackend()` of `@halftone/kernels-wasm`: WebAssembly where the engine has SIMD, else plain TypeScript. */
 export function defaultBackend(): KernelBackend {
-  try {
-    return wasmBackend();
-  } catch (error) {
-    if (isHalftoneError(error) && error.code === 'UNSUPPORTED') return blockedBackend();
-    throw error;
-  }
+  return cpuBackend();
 }

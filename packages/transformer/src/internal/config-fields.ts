@@ -1,5 +1,4 @@
-import { HalftoneError } from '@halftone/tensor';
-import type { ActivationName } from '../config.js';
+import { type ActivationName, HalftoneError } from '@halftone/tensor';
 import { MAX_VOCABULARY } from './config-limits.js';
 
 const WHERE = 'parseConfig';

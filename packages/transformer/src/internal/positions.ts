@@ -1,7 +1,10 @@
 import { HalftoneError, type KvCache } from '@halftone/tensor';
 
-export function defaultPositions(length: number, start: number): Int32Array {
-  return Int32Array.from({ length }, (_, i) => start + i);
+/** The positions `start, start + 1, ...`, in `out` when it has that length. */
+export function consecutivePositions(start: number, length: number, out?: Int32Array): Int32Array {
+  const positions = out?.length === length ? out : new Int32Array(length);
+  for (let i = 0; i < length; i++) positions[i] = start + i;
+  return positions;
 }
 
 /** The position after the last one that a cache holds. */

@@ -1,7 +1,8 @@
-import { contiguousData, type KernelBackend, type UploadedLinear } from '@halftone/tensor';
-import { multiplyPanels, multiplyVectorPanels, packRows, TILE, wholeTiles, widen } from '../internal/gemm.js';
-import { checkedWeight, checkProduct, unknownWeight } from '../internal/linear-checks.js';
-import { type Scratch, scratch } from '../internal/scratch.js';
+import { contiguousData, HalftoneError, type KernelBackend, type UploadedLinear } from '@halftone/tensor';
+import { checkProduct, checkWeight } from '../internal/linear-checks.js';
+import { multiplyPanels, multiplyVectorPanels, packRows, TILE, wholeTiles, widen } from './gemm.js';
+
+const WHERE = 'plainBackend';
 
 /** Rows of `x` that are packed together: their panels should fit the second-level cache. */
 const ROW_BLOCK = 128;
@@ -14,19 +15,37 @@ interface Panels extends UploadedLinear {
   readonly bias?: Float32Array;
 }
 
+/** Buffers that are reused between calls and grow to the largest size asked for. */
+type Buffers = (name: string, length: number) => Float64Array;
+
+export interface PlainBackend extends KernelBackend {
+  /** Why it is this backend and not a faster one. */
+  readonly notes: readonly string[];
+  dispose(): void;
+}
+
 /**
  * Matrix products in plain TypeScript on one thread: cache-blocked, with packed panels and a 4x4 register tile. Sums are in
- * float64 (by blocks of 512 columns) and are rounded once, so that results agree with `referenceBackend` to the last bit or
- * nearly so. Takes float weights only, which it holds in float32.
+ * float64 (by blocks of 512 columns) and are rounded once, so that results agree with plain loops in float64 to the last bit
+ * or nearly so. Takes float weights only, which it holds in float32. About 3 GFLOP/s.
  */
-export function blockedBackend(): KernelBackend {
+export function plainBackend(): PlainBackend {
   const held = new Map<UploadedLinear, Panels>();
-  const buffers = scratch();
+  const buffers = growingBuffers();
   return {
-    name: 'blocked',
+    name: 'plain',
+    notes: [],
     supports: () => false,
-    uploadLinear(source, bias) {
-      const { weight, outFeatures, inFeatures } = checkedWeight('blockedBackend', source, bias);
+    uploadLinear(weight, bias) {
+      checkWeight(weight, bias, WHERE);
+      if (weight.kind === 'quantized') {
+        throw new HalftoneError(
+          'UNSUPPORTED',
+          `scheme ${weight.scheme.name} is not taken; dequantize the weight first`,
+          { where: WHERE, details: { scheme: weight.scheme } },
+        );
+      }
+      const [outFeatures, inFeatures] = weight.shape;
       const data = new Float32Array(wholeTiles(outFeatures) * inFeatures);
       const values = contiguousData(weight);
       for (let o = 0; o < outFeatures; o += TILE) {
@@ -44,8 +63,12 @@ export function blockedBackend(): KernelBackend {
     },
     linear(uploaded, x, rows, out) {
       const panels = held.get(uploaded);
-      if (panels === undefined) throw unknownWeight('blockedBackend');
-      checkProduct('blockedBackend', uploaded, x, rows, out);
+      if (panels === undefined) {
+        throw new HalftoneError('DEVICE', 'this weight is not held here; it was released, or uploaded elsewhere', {
+          where: WHERE,
+        });
+      }
+      checkProduct(uploaded, x, rows, out, WHERE);
       if (rows === 1) multiplyVector(panels, x, out, buffers);
       else multiplyRows(panels, x, rows, out, buffers);
     },
@@ -58,13 +81,25 @@ export function blockedBackend(): KernelBackend {
   };
 }
 
-function multiplyRows(weight: Panels, x: Float32Array, rows: number, out: Float32Array, buffers: Scratch): void {
+function growingBuffers(): Buffers {
+  const buffers = new Map<string, Float64Array>();
+  return (name, length) => {
+    let buffer = buffers.get(name);
+    if (buffer === undefined || buffer.length < length) {
+      buffer = new Float64Array(length);
+      buffers.set(name, buffer);
+    }
+    return buffer;
+  };
+}
+
+function multiplyRows(weight: Panels, x: Float32Array, rows: number, out: Float32Array, buffers: Buffers): void {
   const { inFeatures, outFeatures, data, bias } = weight;
   const tile = TILE;
   const blockRows = Math.min(ROW_BLOCK, wholeTiles(rows));
-  const a = buffers.float64('rows', blockRows * inFeatures);
-  const b = buffers.float64('panel', tile * DEPTH_BLOCK);
-  const sums = buffers.float64('sums', blockRows * tile);
+  const a = buffers('rows', blockRows * inFeatures);
+  const b = buffers('panel', tile * DEPTH_BLOCK);
+  const sums = buffers('sums', blockRows * tile);
   for (let firstRow = 0; firstRow < rows; firstRow += ROW_BLOCK) {
     const count = Math.min(ROW_BLOCK, rows - firstRow);
     for (let t = 0; t < count; t += tile) {
@@ -89,11 +124,11 @@ function multiplyRows(weight: Panels, x: Float32Array, rows: number, out: Float3
 }
 
 /** One row: eight output rows at a time. */
-function multiplyVector(weight: Panels, x: Float32Array, out: Float32Array, buffers: Scratch): void {
+function multiplyVector(weight: Panels, x: Float32Array, out: Float32Array, buffers: Buffers): void {
   const { inFeatures, outFeatures, data, bias } = weight;
   const tile = TILE;
-  const v = buffers.float64('vector', inFeatures);
-  const sums = buffers.float64('vectorSums', 2 * tile);
+  const v = buffers('vector', inFeatures);
+  const sums = buffers('vectorSums', 2 * tile);
   widen(x, 0, inFeatures, v);
   for (let o = 0; o < outFeatures; o += 2 * tile) {
     multiplyVectorPanels(data, o * inFeatures, v, inFeatures, o + tile < outFeatures ? 2 : 1, sums);

@@ -40,21 +40,6 @@ export function packRows(
   }
 }
 
-/** Interleaves up to four columns: column `j` of row `k` lies at `start + k * stride + j`. Missing columns become zeros. */
-export function packColumns(
-  source: Float32Array,
-  start: number,
-  stride: number,
-  columns: number,
-  depth: number,
-  panel: Float64Array,
-  at: number,
-): void {
-  for (let k = 0, from = start, to = at; k < depth; k++, from += stride, to += TILE) {
-    for (let j = 0; j < TILE; j++) panel[to + j] = j < columns ? source[from + j] : 0;
-  }
-}
-
 /**
  * Adds the product of two panels to a 4x4 tile: `out[at + i * stride + j] += sum_k a[4k + i] * b[4k + j]`.
  * Sixteen sums live in registers.

@@ -1,0 +1,21 @@
+import type { BlockKernels } from '@halftone/tensor';
+import type { Machine } from '../runtime.js';
+import { attentionOperations } from './attend.js';
+import { blockOperations } from './block-operations.js';
+
+/** All of a transformer block beside its linear layers. */
+export function blockKernels(runtime: Machine): BlockKernels {
+  const { inTurn, allocate, free } = runtime;
+  const { rmsNorm, layerNorm, rotate, activate, add } = blockOperations(runtime);
+  const { attend } = attentionOperations(runtime);
+  return {
+    allocate,
+    free,
+    rmsNorm: inTurn(rmsNorm),
+    layerNorm: inTurn(layerNorm),
+    rotate: inTurn(rotate),
+    activate: inTurn(activate),
+    add: inTurn(add),
+    attend: inTurn(attend),
+  };
+}

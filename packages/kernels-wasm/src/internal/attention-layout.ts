@@ -54,3 +54,8 @@ export function attentionScratchBytes(queries: number, headDim: number): number 
   const depth = paddedDim(headDim);
   return 4 * (queries * (2 * depth + TILE + 2) + TILE * Math.max(depth, 5)) + 64;
 }
+
+/** Whole cache lines: threads do not share them. */
+export function align(bytes: number): number {
+  return Math.ceil(bytes / 64) * 64;
+}

@@ -1,6 +1,6 @@
 import type { KvEntries } from '../kv-segment.js';
 import type { Arena } from './arena.js';
-import { SIDE, STORED } from './attention-layout.js';
+import { align, SIDE, STORED } from './attention-layout.js';
 
 /** The array of the entries themselves. */
 export function entriesData(entries: KvEntries): Float32Array | Uint16Array | Int8Array | Uint8Array {
@@ -65,8 +65,4 @@ function scaleCount(entries: KvEntries, length: number, headDim: number): number
   if (entries instanceof Float32Array || entries.type === 'f16') return 0;
   const { grouping, groupSize } = entries;
   return grouping === 'token' ? length * Math.ceil(headDim / groupSize) : Math.ceil(length / groupSize) * headDim;
-}
-
-function align(bytes: number): number {
-  return Math.ceil(bytes / 64) * 64;
 }

@@ -39,7 +39,7 @@ export function placeEntries(
   }
   const { type, grouping, groupSize, scales, offsets } = entries;
   const scaleBytes = 4 * scaleCount(entries, length, headDim);
-  integers[at + SIDE.type / 4] = STORED[`${type}${grouping === 'token' ? 'Token' : 'Channel'}`];
+  integers[at + SIDE.type / 4] = storedCodes(type === 'int8', grouping === 'token');
   integers[at + SIDE.groupSize / 4] = groupSize;
   integers[at + SIDE.groups / 4] = Math.ceil(headDim / groupSize);
   integers[at + SIDE.scales / 4] = placed(arena, scales, scaleBytes, next);
@@ -65,4 +65,9 @@ function scaleCount(entries: KvEntries, length: number, headDim: number): number
   if (entries instanceof Float32Array || entries.type === 'f16') return 0;
   const { grouping, groupSize } = entries;
   return grouping === 'token' ? length * Math.ceil(headDim / groupSize) : Math.ceil(length / groupSize) * headDim;
+}
+
+function storedCodes(bytes: boolean, byToken: boolean): number {
+  if (byToken) return bytes ? STORED.int8Token : STORED.int4Token;
+  return bytes ? STORED.int8Channel : STORED.int4Channel;
 }

@@ -34,12 +34,14 @@ export interface Attention {
 }
 
 /**
- * Attention kernels of a runtime. Keys and values in kernel memory are read in place, where the first head's keys lie; others are copied there
- * for the call. All segments of a call are held until it is done. Stored codes and float16 are decoded a tile of 64 entries at
- * a time. Results do not depend on the number of threads.
+ * Attention kernels of a runtime. Keys and values in kernel memory are read in place, in the memory that holds the first head's
+ * keys; others are copied there for the call. All segments of a call are held until it is done. Stored codes and float16 are
+ * decoded a tile of 64 entries at a time, never the whole cache. Results do not depend on the number of threads.
  *
- * Scores, softmax and sums are in float32: within 1e-5 of float64 for values of unit variance. NaN and infinities that a query
- * sees make its result NaN or infinite, those that it must not see do not touch it.
+ * For values of unit variance, results are within 1e-5 of the formula in float64 (scores, softmax and sums are in float32). Where
+ * at most 4 query vectors share codes with scales by token, in groups of a multiple of 16 channels, queries and weights are
+ * rounded to 16 bits: within 2e-4, 1e-5 in the root mean square. NaN and infinities that a query sees make its result NaN or
+ * infinite; those that it must not see do not touch it. Scores that overflow in float32 make it NaN.
  *
  * Throws `SHAPE` for arrays that are too short or heads that do not divide, `RANGE` for a window or a group size that makes no
  * sense, `DTYPE` for an unknown storage type, `DEVICE` after the runtime was disposed of or when a copy finds no room.

@@ -310,7 +310,7 @@ export interface BlockKernels extends KernelMemory {
   add(x: Float32Array, y: Float32Array, length: number): Awaitable<void>;
   /**
    * Causal attention: `query` and `out` are `[positions.length, heads * headDim]`, `view(kvHead)` gives keys and values. A query
-   * that sees no entry gets zeros.
+   * that sees no entry gets zeros. The views of all heads are held at once, until `out` is written.
    */
   attend(
     shape: AttentionShape,

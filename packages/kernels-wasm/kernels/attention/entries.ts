@@ -47,6 +47,8 @@ export let EIGHT: i32 = 8;
 export let HALF_BITS: i32 = <i32>0x8fffe000;
 export let HALF_UNIT: f32 = 5.192296858534828e33;
 export let HALF_END: f32 = 65536;
+/** The exponent of infinities and NaN, without the sign. */
+export let HALF_TOP: i32 = 0xf800;
 export let INFINITE_EXPONENT: i32 = 0x7f800000;
 
 /** Code \`i\` of a row of signed nibbles, low nibble first. */
@@ -63,33 +65,43 @@ export let INFINITE_EXPONENT: i32 = 0x7f800000;
 }
 
 /** Bits of float16 in 32-bit lanes, sign-extended: moved to their places in a float32 whose exponent is 112 too small. */
-@inline function halves(h: v128, mask: v128, unit: v128, end: v128, infinite: v128): v128 {
-  const x = f32x4.mul(v128.and(i32x4.shl(h, 13), mask), unit);
-  // Infinities and NaN came out as numbers from 65536.
-  return v128.or(x, v128.and(f32x4.ge(f32x4.abs(x), end), infinite));
+@inline function halves(h: v128, mask: v128, unit: v128): v128 {
+  return f32x4.mul(v128.and(i32x4.shl(h, 13), mask), unit);
+}
+
+/** Infinities and NaN come out of \`halves\` as numbers from 65536. */
+@inline function withInfinities(x: v128): v128 {
+  return v128.or(x, v128.and(f32x4.ge(f32x4.abs(x), f32x4.splat(HALF_END)), i32x4.splat(INFINITE_EXPONENT)));
 }
 
 function halfRow(from: usize, d: i32, o: usize): void {
-  const mask = i32x4.splat(HALF_BITS), unit = f32x4.splat(HALF_UNIT), end = f32x4.splat(HALF_END), infinite = i32x4.splat(INFINITE_EXPONENT);
-  let i = d >> 3;
-  while (i > 0) {
+  const mask = i32x4.splat(HALF_BITS), unit = f32x4.splat(HALF_UNIT), end = o + (<usize>(d & ~7) << 2);
+  let top = i16x8.splat(0), p = o;
+  while (p < end) {
     const h = v128.load(from);
-    v128.store(o, halves(i32x4.extend_low_i16x8_s(h), mask, unit, end, infinite));
-    v128.store(o, halves(i32x4.extend_high_i16x8_s(h), mask, unit, end, infinite), 16);
-    from += 16; o += 32; --i;
+    top = i16x8.max_u(top, i16x8.shl(h, 1));
+    v128.store(p, halves(i32x4.extend_low_i16x8_s(h), mask, unit));
+    v128.store(p, halves(i32x4.extend_high_i16x8_s(h), mask, unit), 16);
+    from += 16; p += 32;
   }
-  for (i = d & 7; i > 0; --i) {
-    store<f32>(o, f32x4.extract_lane(halves(i32x4.splat(<i32>load<i16>(from)), mask, unit, end, infinite), 0));
-    from += 2; o += 4;
+  if (v128.any_true(i16x8.ge_u(top, i16x8.splat(<i16>HALF_TOP)))) {
+    for (p = o; p < end; p += 16) v128.store(p, withInfinities(v128.load(p)));
+  }
+  for (let i = d & 7; i > 0; --i) {
+    store<f32>(p, f32x4.extract_lane(withInfinities(halves(i32x4.splat(<i32>load<i16>(from)), mask, unit)), 0));
+    from += 2; p += 4;
   }
 }
 `;
 
-/** Four vectors of floats from sixteen bytes `b`. */
+/** Four vectors of floats from sixteen codes. */
 function widen(nibbles: boolean): string {
   return `
-    const b = ${nibbles ? 'nibbles(codes + (i >> 1), mask, eight)' : 'v128.load(codes + i)'};
-    const low = i16x8.extend_low_i8x16_s(b), high = i16x8.extend_high_i8x16_s(b);
+    ${
+      nibbles
+        ? 'const b = nibbles(codes + (i >> 1), mask, eight), low = i16x8.extend_low_i8x16_s(b), high = i16x8.extend_high_i8x16_s(b);'
+        : 'const low = v128.load8x8_s(codes + i), high = v128.load8x8_s(codes + i, 8);'
+    }
 ${['low', 'high'].map((half, h) => ['low', 'high'].map((part, p) => `    const f${2 * h + p} = f32x4.convert_i32x4_s(i32x4.extend_${part}_i16x8_s(${half}));`).join('\n')).join('\n')}`;
 }
 

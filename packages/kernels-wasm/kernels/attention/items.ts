@@ -35,17 +35,23 @@ function attendItem(call: usize, item: i32, scratch: usize): void {
   clearStates(states, queries);
   memory.fill(o, 0, size);
   if (low < high) {
-    packQueries(load<usize>(call, ${CALL.query}) + (<usize>(row * heads + kvHead * group) * d << 2), heads, rows, group, d, steps, load<f32>(call, ${CALL.scale}), q);
+    const query = load<usize>(call, ${CALL.query}) + (<usize>(row * heads + kvHead * group) * d << 2), scale = load<f32>(call, ${CALL.scale});
     const keys = load<usize>(call, ${CALL.segments}) + kvHead * ${SEGMENT_BYTES}, values = keys + ${SIDE_BYTES};
+    const keyGroup = codedGroup(keys, d, queries), valueGroup = codedGroup(values, d, queries), words = q + (size >> 1);
+    // Words and their scales take the place of the queries in float32.
+    if (keyGroup) roundQueries(query, heads, rows, group, d, keyGroup, scale, q, words, buffer);
+    else packQueries(query, heads, rows, group, d, steps, scale, q);
     for (let t = low; t < high; t += ${TILE}) {
-      const entries = min(high - t, ${TILE});
-      scoreTile(keys, t, entries, d, steps, q, queries, buffer, s);
-      if (t >= innerLow && t + entries <= innerHigh) {
-        weighTile(s, queries, entries, states, o, steps);
-        addValues(s, queries, entryRows(values, t, entries, d, depth, buffer), steps, entries, o);
-      } else {
-        weighEdge(s, rows, group, ranges, t, entries, states, o, steps);
-        addEdge(s, rows, group, ranges, t, entries, entryRows(values, t, entries, d, depth, buffer), o, steps);
+      const entries = min(high - t, ${TILE}), edge = t < innerLow || t + entries > innerHigh;
+      if (keyGroup) scoreCodes(keys, t, entries, d, keyGroup, q, words, queries, s);
+      else scoreTile(keys, t, entries, d, steps, q, queries, buffer, s);
+      if (edge) weighEdge(s, rows, group, ranges, t, entries, states, o, steps);
+      else weighTile(s, queries, entries, states, o, steps);
+      if (valueGroup) addCodes(values, t, entries, d, valueGroup, s, rows, group, ranges, o, buffer);
+      else {
+        const v = entryRows(values, t, entries, d, depth, buffer);
+        if (edge) addEdge(s, rows, group, ranges, t, entries, v, o, steps);
+        else addValues(s, queries, v, steps, entries, o);
       }
     }
   }
@@ -58,19 +64,19 @@ function clearStates(states: usize, queries: i32): void {
 
 /** Queries times the scale, in the order of \`scores\`. */
 function packQueries(from: usize, heads: i32, rows: i32, group: i32, d: i32, steps: i32, scale: f32, q: usize): void {
-  const queries = rows * group, quads = queries & ~3, factor = f32x4.splat(scale);
-  let j = 0;
-  for (let row = 0; row < rows; row++) {
-    let p = from + (<usize>(row * heads) * d << 2);
-    for (let head = 0; head < group; head++, j++) {
-      const width = j < quads ? 4 : queries & 2 && j < quads + 2 ? 2 : 1;
-      const block = width == 4 ? j & ~3 : width == 2 ? quads : queries - 1;
-      let to = q + (<usize>(block * steps + j - block) << 4), i = d >> 2;
-      while (i > 0) { v128.store(to, f32x4.mul(v128.load(p), factor)); p += 16; to += <usize>width << 4; --i; }
+  const factor = f32x4.splat(scale);
+  let left = rows * group, head = 0, p = from;
+  do {
+    const size = queryBlock(left), stride = <usize>size << 4;
+    for (let lane = 0; lane < size; lane++) {
+      let to = q + (<usize>lane << 4), i = d >> 2;
+      while (i > 0) { v128.store(to, f32x4.mul(v128.load(p), factor)); p += 16; to += stride; --i; }
       if (d & 3) v128.store(to, i32x4.splat(0));
       for (i = d & 3; i > 0; --i) { store<f32>(to, load<f32>(p) * scale); p += 4; to += 4; }
+      if (++head == group) { head = 0; p += <usize>((heads - group) * d) << 2; }
     }
-  }
+    q += <usize>steps * stride; left -= size;
+  } while (left);
 }
 
 /** Scores with \`entries\` keys; past them, up to the next multiple of 4, scores of -infinity. */

@@ -1,5 +1,6 @@
 import { exponentialSource } from '../block/exponential.js';
 import type { Build } from '../unroll.js';
+import { codedSource } from './coded.js';
 import { entriesSource } from './entries.js';
 import { itemsSource } from './items.js';
 import { mergeSource } from './merge.js';
@@ -13,6 +14,7 @@ export function attentionSource(build: Build): string {
     scoresSource(build),
     weighSource(build),
     entriesSource(build),
+    codedSource(build),
     itemsSource(),
     mergeSource(build),
   ].join('\n');

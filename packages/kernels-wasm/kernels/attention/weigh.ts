@@ -1,6 +1,7 @@
 import { TILE } from '../../src/internal/attention-layout.js';
 import { EXPONENTIAL_CONSTANTS, exponentialOf } from '../block/exponential.js';
 import { type Build, multiplyAdd, unroll } from '../unroll.js';
+import { eachQueryBlock, queryBlocks } from './scores.js';
 
 /** Online softmax: scores to weights, and sums of values with these weights. */
 export function weighSource(build: Build): string {
@@ -13,8 +14,9 @@ export let LOWEST: f32 = -3.4028234663852886e38;
  * Returns the factor for what was summed with the old maximum.
  */
 function weigh(s: usize, quads: i32, state: usize): f32 {
+  // A NaN is passed over here, and makes the sum NaN.
   let high = v128.load(s), p = s + 16, i = quads - 1;
-  while (i > 0) { high = f32x4.max(high, v128.load(p)); p += 16; --i; }
+  while (i > 0) { high = f32x4.pmax(high, v128.load(p)); p += 16; --i; }
   const before = load<f32>(state);
   const largest = max<f32>(max<f32>(f32x4.extract_lane(high, 0), f32x4.extract_lane(high, 1)), max<f32>(f32x4.extract_lane(high, 2), f32x4.extract_lane(high, 3)));
   const after = max<f32>(max<f32>(before, LOWEST), largest), shift = f32x4.splat(after);
@@ -49,20 +51,19 @@ function allFinite(values: usize, vectors: i32): bool {
   do { sum = f32x4.add(sum, f32x4.mul(zero, v128.load(values))); values += 16; } while (--vectors);
   return !v128.any_true(f32x4.ne(sum, sum));
 }
-${[4, 2, 1].map((queries) => sumSource(build, queries)).join('')}
+${queryBlocks(build)
+  .map((queries) => sumSource(build, queries))
+  .join('')}
 /** Adds to \`queries\` rows of \`o\` the sums of \`entries\` values with the weights at \`p + 4 * TILE * j\`. */
 function addValues(p: usize, queries: i32, values: usize, steps: i32, entries: i32, o: usize): void {
-  let j = queries >> 2;
-  while (j > 0) { addValues4(p, values, steps, entries, o); p += ${16 * TILE}; o += <usize>steps << 6; --j; }
-  if (queries & 2) { addValues2(p, values, steps, entries, o); p += ${8 * TILE}; o += <usize>steps << 5; }
-  if (queries & 1) addValues1(p, values, steps, entries, o);
+  ${eachQueryBlock(build, (size) => `addValues${size}(p, values, steps, entries, o); p += ${4 * TILE * size}; o += <usize>steps * ${16 * size};`)}
 }
 `;
 }
 
-/** Blocks of `queries` rows and `8 / queries` vectors of channels, then single vectors. */
+/** Blocks of `queries` rows and as many vectors of channels as registers hold sums, then single vectors. */
 function sumSource(build: Build, queries: number): string {
-  const wide = 8 / queries;
+  const wide = Math.max(2, 8 / queries);
   const block = (vectors: number) => {
     const each = (body: (query: number, vector: number) => string, separator: string) =>
       unroll(queries, (i) => unroll(vectors, (c) => body(i, c), separator), separator);

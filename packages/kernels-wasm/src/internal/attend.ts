@@ -5,6 +5,7 @@ import type { Machine } from '../runtime.js';
 import type { Arena } from './arena.js';
 import { checkAttention, checkPartials, checkSegment } from './attention-checks.js';
 import {
+  align,
   attentionScratchBytes,
   CALL,
   CALL_BYTES,
@@ -275,9 +276,4 @@ function take(call: Call, bytes: number): number {
   const at = call.free;
   call.free += align(bytes);
   return at;
-}
-
-/** Threads do not share cache lines. */
-function align(bytes: number): number {
-  return Math.ceil(bytes / 64) * 64;
 }

@@ -7,6 +7,11 @@ export const SPLIT = 1024;
 /** Query vectors that share a reading of keys and values, where one row does not have more. */
 export const QUERIES = 32;
 
+/** Up to so many query vectors, codes with scales by token are multiplied as integers; for more they are decoded first. */
+export const CODED_QUERIES = 4;
+/** Channels of a group, at most, so that sums of products of codes and words stay below 2^31. */
+export const CODED_CHANNELS = 512;
+
 /** Byte offsets of the fields of a call, each of 4 bytes; pointers, counts, and one factor. */
 export const CALL = {
   query: 0,
@@ -44,8 +49,13 @@ export function paddedDim(headDim: number): number {
   return Math.ceil(headDim / 4) * 4;
 }
 
-/** Working memory of a thread for `queries` query vectors. */
+/** Working memory of a thread for `queries` query vectors; products of codes need five rows of a tile. */
 export function attentionScratchBytes(queries: number, headDim: number): number {
   const depth = paddedDim(headDim);
-  return 4 * (queries * (2 * depth + TILE + 2) + TILE * depth) + 64;
+  return 4 * (queries * (2 * depth + TILE + 2) + TILE * Math.max(depth, 5)) + 64;
+}
+
+/** Whole cache lines: threads do not share them. */
+export function align(bytes: number): number {
+  return Math.ceil(bytes / 64) * 64;
 }

@@ -1,6 +1,6 @@
 import type { KvEntries } from '../kv-segment.js';
 import type { Arena } from './arena.js';
-import { SIDE, STORED } from './attention-layout.js';
+import { align, SIDE, STORED } from './attention-layout.js';
 
 /** The array of the entries themselves. */
 export function entriesData(entries: KvEntries): Float32Array | Uint16Array | Int8Array | Uint8Array {
@@ -39,7 +39,7 @@ export function placeEntries(
   }
   const { type, grouping, groupSize, scales, offsets } = entries;
   const scaleBytes = 4 * scaleCount(entries, length, headDim);
-  integers[at + SIDE.type / 4] = STORED[`${type}${grouping === 'token' ? 'Token' : 'Channel'}`];
+  integers[at + SIDE.type / 4] = storedCodes(type === 'int8', grouping === 'token');
   integers[at + SIDE.groupSize / 4] = groupSize;
   integers[at + SIDE.groups / 4] = Math.ceil(headDim / groupSize);
   integers[at + SIDE.scales / 4] = placed(arena, scales, scaleBytes, next);
@@ -67,6 +67,7 @@ function scaleCount(entries: KvEntries, length: number, headDim: number): number
   return grouping === 'token' ? length * Math.ceil(headDim / groupSize) : Math.ceil(length / groupSize) * headDim;
 }
 
-function align(bytes: number): number {
-  return Math.ceil(bytes / 64) * 64;
+function storedCodes(bytes: boolean, byToken: boolean): number {
+  if (byToken) return bytes ? STORED.int8Token : STORED.int4Token;
+  return bytes ? STORED.int8Channel : STORED.int4Channel;
 }

@@ -35,8 +35,11 @@ export async function generatedFiles(): Promise<ReadonlyMap<string, string>> {
   for (const [name, source] of Object.entries(MODULE_SOURCES)) {
     // Builds of the same source are kept once.
     for (const build of source('simd') === source('relaxed') ? BUILDS.slice(0, 1) : BUILDS) {
-      const base64 = Buffer.from(await compileSource(source(build), build)).toString('base64');
-      files.set(`${name}-${build}.ts`, file(`The ${build} build of the module \`${name}\`, as base64.`, build, base64));
+      const hex = Buffer.from(await compileSource(source(build), build)).toString('hex');
+      files.set(
+        `${name}-${build}.ts`,
+        file(`The ${build} build of the module \`${name}\`, in hexadecimal digits.`, build, hex),
+      );
     }
   }
   files.set('worker.ts', file('The program of a worker thread.', 'workerProgram', await workerProgram()));

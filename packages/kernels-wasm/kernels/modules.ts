@@ -8,14 +8,17 @@ import { sidesSource } from './sides/source.js';
 import { signalSource } from './signal/source.js';
 import type { Build } from './unroll.js';
 
-/** The AssemblyScript source of each module. What a module holds is loaded together; see `src/internal/modules`. */
+/**
+ * The AssemblyScript source of each module. What a module holds is loaded together; see `src/internal/modules`.
+ * Where fused multiply-add gains next to nothing, one build serves as both: it is kept once.
+ */
 export const MODULE_SOURCES: Readonly<Record<string, (build: Build) => string>> = {
   attention: attentionSource,
-  block: blockSource,
+  block: () => blockSource('simd'),
   algebra: algebraSource,
   products: productsSource,
   repack: repackSource,
-  signal: signalSource,
+  signal: () => signalSource('simd'),
   int8: int8Source,
-  sides: sidesSource,
+  sides: () => sidesSource('simd'),
 };

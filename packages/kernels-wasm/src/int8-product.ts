@@ -97,7 +97,7 @@ export function int8Product(runtime: WasmRuntime): Int8Product {
       checkRows(x, rows, features, scale, into);
       const codes = into?.codes ?? new Int8Array(rows * features);
       const scales = into?.scales ?? new Float32Array(rows);
-      home ??= machine.place(1)[0];
+      home ??= anyArena(machine);
       quantizeChunks(machine, home, x, rows, features, scale ?? 0, { codes, scales });
       return into ?? { codes, scales };
     },
@@ -118,6 +118,12 @@ export function int8Product(runtime: WasmRuntime): Int8Product {
       held.delete(uploaded);
     },
   };
+}
+
+function anyArena({ place }: Machine): Arena {
+  const [arena, address] = place(1);
+  arena.free(address);
+  return arena;
 }
 
 function quantizeChunks(

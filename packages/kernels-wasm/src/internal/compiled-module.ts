@@ -1,4 +1,4 @@
-import { decodeBase64 } from './base64.js';
+import { decodeHex } from './hex.js';
 import type { KernelModule } from './kernel-module.js';
 import type { WasmBuild } from './layout.js';
 
@@ -12,8 +12,8 @@ export interface CompiledModule {
 }
 
 /** The bytes of a module, importing a memory that is `shared` or not. */
-export function moduleBytes({ base64 }: KernelModule, build: WasmBuild, shared: boolean): Uint8Array<ArrayBuffer> {
-  const bytes = decodeBase64(base64[build]);
+export function moduleBytes({ hex }: KernelModule, build: WasmBuild, shared: boolean): Uint8Array<ArrayBuffer> {
+  const bytes = decodeHex(hex[build]);
   if (!shared) importPlainMemory(bytes);
   return bytes;
 }

@@ -7,8 +7,8 @@ export type Int8Storage = 'byte' | 'nibble';
 
 /** Rows of activations in a tile of the 16-bit kernels. */
 export const TILE_ROWS = 4;
-/** Blocks of a panel that are expanded to 16 bits together: with their tile they fit the first-level cache. */
-export const EXPANDED_BLOCKS = 16;
+/** Blocks of a panel that are expanded to 16 bits together. With more, memory idles while their products are computed. */
+export const EXPANDED_BLOCKS = 2;
 export const EXPANDED_BYTES = EXPANDED_BLOCKS * BLOCK * PANEL * 2;
 /** What is added to codes in nibbles. */
 export const NIBBLE_CENTER = 8;

@@ -8,6 +8,8 @@ import { type RowsCall, runSteps, type Step } from './steps.js';
 
 /** Packed activations of the rows multiplied together: half of a second-level cache of 1 MiB. */
 const PACKED_BYTES = 512 * 1024;
+/** Of a chunk of rows. */
+const SCRATCH_BYTES = 64 * 2 ** 20;
 /** Beginnings of arrays in scratch memory: threads do not share cache lines. */
 const ALIGNMENT = 64;
 
@@ -80,20 +82,27 @@ function placeRows(runtime: Machine): Step<Call> {
     const { arena, depth, inFeatures, outFeatures, groups, storage } = weight;
     const one = rows === 1;
     call.format = int8Format(runtime.build, storage, one);
-    const rowBytes = int8FormatBytes(call.format) * depth;
-    const most = Math.max(1, Math.floor(PACKED_BYTES / rowBytes / TILE_ROWS)) * TILE_ROWS;
-    const count = Math.min(most, rows - first);
-    call.count = count;
-    const padded = one ? 1 : Math.ceil(count / TILE_ROWS) * TILE_ROWS;
+    const packedBytes = int8FormatBytes(call.format) * depth;
     const floats = x instanceof Float32Array;
     const inPlace = arena.owns(x) && (floats || depth === inFeatures);
+    const bytes = {
+      x: inPlace || !floats ? 0 : 4 * inFeatures,
+      codes: inPlace && !floats ? 0 : depth,
+      out: arena.owns(out) ? 0 : 4 * outFeatures,
+    };
+    const perRow = bytes.x + bytes.codes + packedBytes + 4 * groups + 4 + bytes.out + 8 * PANEL * runtime.threads;
+    const room = Math.min(SCRATCH_BYTES, arena.scratchBytes) - runtime.threads * (EXPANDED_BYTES + ALIGNMENT);
+    const most = Math.floor(Math.min(PACKED_BYTES / packedBytes, room / perRow - TILE_ROWS) / TILE_ROWS);
+    const count = Math.min(Math.max(1, most) * TILE_ROWS, rows - first);
+    call.count = count;
+    const padded = one ? 1 : Math.ceil(count / TILE_ROWS) * TILE_ROWS;
     const lengths = {
-      x: align(inPlace || !floats ? 0 : 4 * count * inFeatures),
-      codes: align(inPlace && !floats ? 0 : count * depth),
+      x: align(count * bytes.x),
+      codes: align(count * bytes.codes),
       scales: align(4 * count),
-      packed: align(padded * rowBytes),
+      packed: align(padded * packedBytes),
       sums: align(4 * count * groups),
-      out: align(arena.owns(out) ? 0 : 4 * count * outFeatures),
+      out: align(count * bytes.out),
     };
     call.scratchBytes = one ? 0 : align(2 * padded * PANEL * 4 + EXPANDED_BYTES);
     const total = lengths.x + lengths.codes + lengths.scales + lengths.packed + lengths.sums + lengths.out;

@@ -6,7 +6,7 @@ export type Kernel = (...values: readonly number[]) => number;
 /** Kernels that are loaded together, in WebAssembly of either build. */
 export interface KernelModule<Name extends string = string> {
   readonly name: string;
-  readonly base64: Readonly<Record<WasmBuild, string>>;
+  readonly hex: Readonly<Record<WasmBuild, string>>;
   /** The names of its exports: for types only. */
   readonly exports?: Readonly<Record<Name, Kernel>>;
 }

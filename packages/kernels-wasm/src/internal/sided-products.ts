@@ -8,8 +8,10 @@ import { SPARSE_ROWS } from './side-kernels.js';
 import { type RowsCall, runSteps, type Step } from './steps.js';
 import { workArrays } from './work-arrays.js';
 
-/** Rows worked on together: whole tiles of every kernel, and little memory for what is between the steps. */
+/** Most rows worked on together: whole tiles of every kernel. */
 const ROWS = 120;
+/** Of their inputs and outputs, where even fewer rows fit. */
+const WORK_BYTES = 16 * 2 ** 20;
 
 /** Nanoseconds on one thread, roughly. */
 const COST = { pickedValue: 0.8, scaledValue: 0.3, packedValue: 0.5, narrowProduct: 0.04, sparseProduct: 0.2 };
@@ -31,6 +33,13 @@ interface Call extends RowsCall {
   between: Float32Array;
 }
 
+function rowsTogether({ arena, inFeatures, outFeatures }: SidedWeight): number {
+  const bytes = Math.min(WORK_BYTES, arena.scratchBytes);
+  const tiles = Math.floor(bytes / (4 * (inFeatures + outFeatures) * SPARSE_ROWS));
+  return Math.min(Math.max(tiles, 1) * SPARSE_ROWS, ROWS);
+}
+
+/** `x` times the dense part, then what each side branch adds to that, for some rows after the others. */
 export function sidedProducts(
   runtime: Machine,
   { linear }: Pick<LinearLayers, 'linear'>,
@@ -42,8 +51,9 @@ export function sidedProducts(
   const place: Step<Call> = (call) => {
     const { weight, x, rows, out, first } = call;
     const { arena, inFeatures, outFeatures } = weight;
+    const most = rowsTogether(weight);
     // A last row alone would take another path than its neighbours.
-    const count = rows - first <= ROWS + 1 ? rows - first : ROWS;
+    const count = rows - first <= most + 1 ? rows - first : most;
     const all = count === rows;
     call.count = count;
     if (arena.owns(x)) call.xNow = all ? x : x.subarray(first * inFeatures);

@@ -8,4 +8,4 @@ export type AlgebraKernel =
   | 'accumulate';
 
 /** Dense linear algebra. */
-export const ALGEBRA: KernelModule<AlgebraKernel> = { name: 'algebra', base64: { simd, relaxed } };
+export const ALGEBRA: KernelModule<AlgebraKernel> = { name: 'algebra', hex: { simd, relaxed } };

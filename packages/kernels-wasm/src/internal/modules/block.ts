@@ -1,4 +1,3 @@
-import { relaxed } from '../../generated/block-relaxed.js';
 import { simd } from '../../generated/block-simd.js';
 import type { KernelModule } from '../kernel-module.js';
 
@@ -19,4 +18,4 @@ export type BlockKernel =
 export type ActivationKernel = 'silu' | 'gelu' | 'geluTanh';
 
 /** What a transformer block computes beside linear layers and attention. */
-export const BLOCK_MODULE: KernelModule<BlockKernel> = { name: 'block', base64: { simd, relaxed } };
+export const BLOCK_MODULE: KernelModule<BlockKernel> = { name: 'block', hex: { simd, relaxed: simd } };

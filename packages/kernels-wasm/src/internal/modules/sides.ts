@@ -1,7 +1,6 @@
-import { relaxed } from '../../generated/sides-relaxed.js';
 import { simd } from '../../generated/sides-simd.js';
 import type { KernelModule } from '../kernel-module.js';
 import type { SideKernel } from '../side-kernels.js';
 
 /** What a quantized weight may have beside its codes. */
-export const SIDES: KernelModule<SideKernel> = { name: 'sides', base64: { simd, relaxed } };
+export const SIDES: KernelModule<SideKernel> = { name: 'sides', hex: { simd, relaxed: simd } };

@@ -1,4 +1,3 @@
-import { relaxed } from '../../generated/signal-relaxed.js';
 import { simd } from '../../generated/signal-simd.js';
 import type { KernelModule } from '../kernel-module.js';
 
@@ -20,4 +19,4 @@ export type SignalKernel =
   | 'quantize';
 
 /** Operations on rows that the backend does without. */
-export const SIGNAL_MODULE: KernelModule<SignalKernel> = { name: 'signal', base64: { simd, relaxed } };
+export const SIGNAL_MODULE: KernelModule<SignalKernel> = { name: 'signal', hex: { simd, relaxed: simd } };

@@ -15,10 +15,26 @@ import { layouts } from './layouts.js';
 
 /** One row of quantized activations. Lanes are output features, so no sum runs across a vector. */
 export function integerGemvSource(build: Build): string {
-  return layouts(build)
-    .map((layout) => gemvSource(build, layout))
-    .join('');
+  return (
+    TOUCH +
+    layouts(build)
+      .map((layout) => gemvSource(build, layout))
+      .join('')
+  );
 }
+
+/** Reads a word of each cache line, and keeps their sum so that no optimizer leaves the reads out. */
+const TOUCH = `
+export let TOUCHED: i32 = 0;
+
+function touch(p: usize, bytes: usize): void {
+  const end = p + bytes;
+  let sum = 0;
+  for (; p + 192 < end; p += 256) sum += load<i32>(p) + load<i32>(p, 64) + load<i32>(p, 128) + load<i32>(p, 192);
+  for (; p < end; p += 64) sum += load<i32>(p);
+  TOUCHED = sum;
+}
+`;
 
 function gemvSource(build: Build, layout: Layout): string {
   const { storage, groups } = layout;
@@ -32,10 +48,11 @@ function gemvSource(build: Build, layout: Layout): string {
     ),
   );
   return `
-export function ${layoutName(layout)}Gemv(w: usize, records: usize, out: usize, panels: i32, blocks: i32, bias: usize, features: i32${hasTable(storage) ? ', tables: usize' : ''}): void {
+export function ${layoutName(layout)}Gemv(w: usize, records: usize, out: usize, panels: i32, blocks: i32, bias: usize, features: i32, ahead: usize${hasTable(storage) ? ', tables: usize' : ''}): void {
   ${bytes ? byteMasks(storage) : wordMasks(storage)}
   ${hasTable(storage) ? 'const table = v128.load(tables);' : ''}
   do {
+    if (ahead) touch(w, ahead);
     let acc0 = v128.load(bias), acc1 = v128.load(bias, 16), a = records, b = blocks;
     do {
       let codes0: v128, codes1: v128, from0: v128, from1: v128, x: v128;

@@ -12,6 +12,7 @@ import {
   type WasmBuild,
 } from './layout.js';
 import type { ProductKernel } from './product-kernels.js';
+import { type ReadAhead, readAhead } from './read-ahead.js';
 import { packTables } from './tables.js';
 
 /** A weight in an arena's memory: panels of 8 output features. */
@@ -46,6 +47,8 @@ export interface QuantizedPanels {
   readonly recordBytes: number;
   /** Rows of activations that the kernel takes together. */
   readonly rows: number;
+  /** Changes with use. */
+  readonly readAhead: ReadAhead;
 }
 
 /** What panels hold, wherever they come from. */
@@ -90,11 +93,16 @@ export function holdWeight(
   return {
     ...{ outFeatures, inFeatures, byteLength: heldBytes(form) },
     ...{ arena, panels, panelBytes: byteLength / panels, depth, weight: at, bias: biasAt },
-    quantized: quantized && quantizedPanels(build, quantized, tables),
+    quantized: quantized && quantizedPanels(build, quantized, tables, byteLength),
   };
 }
 
-function quantizedPanels(build: WasmBuild, { layout, center }: QuantizedForm, tables: number): QuantizedPanels {
+function quantizedPanels(
+  build: WasmBuild,
+  { layout, center }: QuantizedForm,
+  tables: number,
+  byteLength: number,
+): QuantizedPanels {
   const { groups, offsets, storage } = layout;
   const name = kernelName(build, layout);
   const format = activationFormat(build, storage);
@@ -105,5 +113,6 @@ function quantizedPanels(build: WasmBuild, { layout, center }: QuantizedForm, ta
     gemm: `${name}Gemm`,
     recordBytes: recordBytes(format),
     rows: format === 'bytes' ? 1 : RECORD_ROWS,
+    readAhead: readAhead(byteLength),
   };
 }

@@ -11,13 +11,13 @@ export type ProductKernel =
   | 'floatGemm'
   /** `(weight, x, out, panels, k, bias, features, scratch)` */
   | 'floatGemv'
-  /** Those of `floatGemm`, then `(groups, offsets, nibbles, center)`. */
+  /** Those of `floatGemm`, then `(groups, offsets, bits, center, float table)`. */
   | 'quantizedFloatGemm'
-  /** Those of `floatGemv`, then `(groups, offsets, nibbles, center)`. */
+  /** Those of `floatGemv`, then `(groups, offsets, bits, center, float table)`. */
   | 'quantizedFloatGemv'
   /** `(x, rows, all rows, blocks, center, records)` */
   | `${ActivationFormat}Quantize`
-  /** `(weight, records, out, panels, blocks, bias, features)` */
+  /** `(weight, records, out, panels, blocks, bias, features, bytes of a panel to read first or 0, tables)` */
   | `${LayoutName}Gemv`
-  /** `(weight, records, out, rows, all rows, panels, blocks, bias, features, stride, scratch)` */
+  /** `(weight, records, out, rows, all rows, panels, blocks, bias, features, stride, scratch, tables)` */
   | `${LayoutName}Gemm`;

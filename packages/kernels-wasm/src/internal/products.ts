@@ -2,6 +2,7 @@ import type { CompiledModule } from './compiled-module.js';
 import type { HeldWeight, QuantizedPanels } from './held-weight.js';
 import type { Job } from './job.js';
 import { BLOCK, DEPTH, EXPANDED_BYTES, GROUP_PANELS, PANEL, TABLE, tileRows, type WasmBuild } from './layout.js';
+import { isTrying, readsAhead, recordTrial } from './read-ahead.js';
 
 /** Rows multiplied together. A depth block of their tiles fits the second-level cache; a multiple of 4 and of 6. */
 const FLOAT_ROWS = 240;
@@ -207,7 +208,8 @@ function floatRoute({ build, job, module }: ProductMachine): Route {
   };
 }
 
-function integerRoute({ job, module }: ProductMachine): Route {
+function integerRoute(machine: ProductMachine): Route {
+  const { job, module } = machine;
   return {
     rows: (weight) => RECORDS_BYTES / recordsBytes(weight),
     multiple: ({ quantized }) => (quantized as QuantizedPanels).rows,
@@ -225,28 +227,45 @@ function integerRoute({ job, module }: ProductMachine): Route {
       job.stepped(packedAt, recordBytes);
       return job.run(count, depth * COST.packedValue);
     },
-    multiply({ weight, rows, count, padded, packedAt, outAt, scratchAt, scratchBytes }) {
-      const { arena, panels, panelBytes, depth, bias, outFeatures } = weight;
-      const { gemv, gemm, tables } = weight.quantized as QuantizedPanels;
-      const one = rows === 1;
-      job.start(arena, module, one ? gemv : gemm);
-      job.stepped(weight.weight, panelBytes);
-      job.value(packedAt);
-      job.stepped(outAt, PANEL * 4);
-      if (!one) {
-        job.value(count);
-        job.value(padded);
-      }
-      job.count();
-      job.value(depth / BLOCK);
-      job.stepped(bias, PANEL * 4);
-      job.stepped(outFeatures, -PANEL);
-      if (!one) {
-        job.value(outFeatures);
-        job.perThread(scratchAt, scratchBytes);
-      }
-      job.value(tables);
-      return job.run(panels, panelBytes * COST.weightByte + padded * depth * PANEL * COST.integerProduct);
-    },
+    multiply: (call) => (call.rows === 1 ? integerRow(machine, call) : integerRows(machine, call)),
   };
+}
+
+function integerRow({ job, module }: ProductMachine, { weight, packedAt, outAt }: Call): void | Promise<void> {
+  const { arena, panels, panelBytes, depth, bias, outFeatures } = weight;
+  const { gemv, tables, readAhead } = weight.quantized as QuantizedPanels;
+  job.start(arena, module, gemv);
+  job.stepped(weight.weight, panelBytes);
+  job.value(packedAt);
+  job.stepped(outAt, PANEL * 4);
+  job.count();
+  job.value(depth / BLOCK);
+  job.stepped(bias, PANEL * 4);
+  job.stepped(outFeatures, -PANEL);
+  job.value(readsAhead(readAhead) ? panelBytes : 0);
+  job.value(tables);
+  const start = isTrying(readAhead) ? performance.now() : 0;
+  const pending = job.run(panels, panelBytes * COST.weightByte);
+  if (pending === undefined && isTrying(readAhead)) recordTrial(readAhead, performance.now() - start);
+  return pending;
+}
+
+function integerRows({ job, module }: ProductMachine, call: Call): void | Promise<void> {
+  const { weight, count, padded, packedAt, outAt, scratchAt, scratchBytes } = call;
+  const { arena, panels, panelBytes, depth, bias, outFeatures } = weight;
+  const { gemm, tables } = weight.quantized as QuantizedPanels;
+  job.start(arena, module, gemm);
+  job.stepped(weight.weight, panelBytes);
+  job.value(packedAt);
+  job.stepped(outAt, PANEL * 4);
+  job.value(count);
+  job.value(padded);
+  job.count();
+  job.value(depth / BLOCK);
+  job.stepped(bias, PANEL * 4);
+  job.stepped(outFeatures, -PANEL);
+  job.value(outFeatures);
+  job.perThread(scratchAt, scratchBytes);
+  job.value(tables);
+  return job.run(panels, panelBytes * COST.weightByte + padded * depth * PANEL * COST.integerProduct);
 }

@@ -29,9 +29,9 @@ import type { Kernel } from './kernel-module.js';
 import { type ThreadPool, threadPool } from './thread-pool.js';
 
 /** Less work than this is not worth telling other threads about. */
-const SMALLEST_JOB = 30_000;
+const SMALLEST_JOB = 10_000;
 /** Work in a chunk, at least. */
-const SMALLEST_CHUNK = 6_000;
+const SMALLEST_CHUNK = 3_000;
 /** Chunks for each thread: the slowest one then makes the others wait for little. */
 const CHUNKS_PER_THREAD = 8;
 /** Polls before this thread goes to sleep until the others are done. */

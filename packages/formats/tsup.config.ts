@@ -8,4 +8,6 @@ export default defineConfig({
   clean: true,
   dts: false,
   removeNodeProtocol: false,
+  // The splitter leaves imports for side effects that are not there; bundlers warn of them.
+  treeshake: { moduleSideEffects: false },
 });

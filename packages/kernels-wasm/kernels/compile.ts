@@ -1,9 +1,8 @@
 import asc from 'assemblyscript/asc';
 import { build as bundle } from 'esbuild';
+import { findEdits } from './edits.js';
 import { MODULE_SOURCES } from './modules.js';
 import type { Build } from './unroll.js';
-
-export const BUILDS: readonly Build[] = ['simd', 'relaxed'];
 
 /** The WebAssembly module that a source gives. The same bytes on every run and machine. It imports a shared memory. */
 export async function compileSource(source: string, build: Build): Promise<Uint8Array<ArrayBuffer>> {
@@ -12,7 +11,7 @@ export async function compileSource(source: string, build: Build): Promise<Uint8
   const { error } = await asc.main(
     [
       'kernels.ts',
-      ...['--outFile', 'kernels.wasm', '--runtime', 'stub', '-O3', '--noAssert'],
+      ...['--outFile', 'kernels.wasm', '--runtime', 'stub', '--optimizeLevel', '3', '--shrinkLevel', '1', '--noAssert'],
       ...['--importMemory', '--noExportMemory', '--sharedMemory', '--initialMemory', '1', '--maximumMemory', '65536'],
       ...['--enable', 'simd', '--enable', 'threads', ...(build === 'relaxed' ? ['--enable', 'relaxed-simd'] : [])],
     ],
@@ -33,17 +32,20 @@ export async function compileSource(source: string, build: Build): Promise<Uint8
 export async function generatedFiles(): Promise<ReadonlyMap<string, string>> {
   const files = new Map<string, string>();
   for (const [name, source] of Object.entries(MODULE_SOURCES)) {
+    const simd = await compileSource(source('simd'), 'simd');
+    files.set(`${name}-simd.ts`, file(`The module \`${name}\`, in hexadecimal digits.`, 'simd', digits(simd)));
     // Builds of the same source are kept once.
-    for (const build of source('simd') === source('relaxed') ? BUILDS.slice(0, 1) : BUILDS) {
-      const hex = Buffer.from(await compileSource(source(build), build)).toString('hex');
-      files.set(
-        `${name}-${build}.ts`,
-        file(`The ${build} build of the module \`${name}\`, in hexadecimal digits.`, build, hex),
-      );
-    }
+    if (source('simd') === source('relaxed')) continue;
+    const edits = findEdits(simd, await compileSource(source('relaxed'), 'relaxed'));
+    const what = `Edits that make the relaxed build of the module \`${name}\`, in hexadecimal digits.`;
+    files.set(`${name}-relaxed.ts`, file(what, 'relaxed', digits(edits)));
   }
   files.set('worker.ts', file('The program of a worker thread.', 'workerProgram', await workerProgram()));
   return files;
+}
+
+function digits(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
 }
 
 function file(what: string, constant: string, text: string): string {

@@ -1,3 +1,4 @@
+import { applyEdits } from './edits.js';
 import { decodeHex } from './hex.js';
 import type { KernelModule } from './kernel-module.js';
 import type { WasmBuild } from './layout.js';
@@ -13,7 +14,8 @@ export interface CompiledModule {
 
 /** The bytes of a module, importing a memory that is `shared` or not. */
 export function moduleBytes({ hex }: KernelModule, build: WasmBuild, shared: boolean): Uint8Array<ArrayBuffer> {
-  const bytes = decodeHex(hex[build]);
+  const [whole, ...edits] = hex[build].map(decodeHex);
+  const bytes = edits.reduce((base, change) => applyEdits(base, change), whole);
   if (!shared) importPlainMemory(bytes);
   return bytes;
 }

@@ -4,6 +4,8 @@ import { findEdits } from './edits.js';
 import { MODULE_SOURCES } from './modules.js';
 import type { Build } from './unroll.js';
 
+const BUILDS: readonly Build[] = ['simd', 'relaxed'];
+
 /** The WebAssembly module that a source gives. The same bytes on every run and machine. It imports a shared memory. */
 export async function compileSource(source: string, build: Build): Promise<Uint8Array<ArrayBuffer>> {
   let binary: Uint8Array<ArrayBuffer> | undefined;
@@ -31,21 +33,21 @@ export async function compileSource(source: string, build: Build): Promise<Uint8
 /** Every file of src/generated, by name. */
 export async function generatedFiles(): Promise<ReadonlyMap<string, string>> {
   const files = new Map<string, string>();
-  for (const [name, source] of Object.entries(MODULE_SOURCES)) {
-    const simd = await compileSource(source('simd'), 'simd');
-    files.set(`${name}-simd.ts`, file(`The module \`${name}\`, in hexadecimal digits.`, 'simd', digits(simd)));
+  /** The builds of modules, one after the other, after those of their base. */
+  const made = new Map<string, Uint8Array>();
+  for (const [name, { base, source }] of Object.entries(MODULE_SOURCES)) {
+    let before = (base !== undefined && made.get(base)) || new Uint8Array(0);
     // Builds of the same source are kept once.
-    if (source('simd') === source('relaxed')) continue;
-    const edits = findEdits(simd, await compileSource(source('relaxed'), 'relaxed'));
-    const what = `Edits that make the relaxed build of the module \`${name}\`, in hexadecimal digits.`;
-    files.set(`${name}-relaxed.ts`, file(what, 'relaxed', digits(edits)));
+    for (const build of source('simd') === source('relaxed') ? BUILDS.slice(0, 1) : BUILDS) {
+      const bytes = await compileSource(source(build), build);
+      const what = `Edits that make the ${build} build of the module \`${name}\`, in hexadecimal digits.`;
+      files.set(`${name}-${build}.ts`, file(what, build, Buffer.from(findEdits(before, bytes)).toString('hex')));
+      before = Buffer.concat([before, bytes]);
+    }
+    made.set(name, before);
   }
   files.set('worker.ts', file('The program of a worker thread.', 'workerProgram', await workerProgram()));
   return files;
-}
-
-function digits(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
 }
 
 function file(what: string, constant: string, text: string): string {

@@ -2,7 +2,7 @@
 const SHORTEST = { same: 4, near: 8, far: 12 };
 const NEAR = 64;
 
-/** Short edits that `applyEdits` makes `target` of `base` with; each copy is the best at its place. */
+/** Short edits with which `withEdits` makes `target` of `base`; each copy is the best at its place. */
 export function findEdits(base: Uint8Array, target: Uint8Array): Uint8Array {
   const places = placesOfThree(base);
   const numbers: number[] = [];
@@ -36,15 +36,18 @@ function bestCopy(
   expected: number,
   candidates: readonly number[],
 ): { readonly from: number; readonly length: number } {
-  let best = { from: 0, length: 0, score: 0 };
+  let best = { from: 0, length: 0, gain: 0 };
   for (const from of candidates) {
     const length = commonLength(base, from, target, at);
-    const jump = Math.abs(from - expected);
-    const shortest = jump === 0 ? SHORTEST.same : jump < NEAR ? SHORTEST.near : SHORTEST.far;
-    const score = length - shortest;
-    if (score >= 0 && score + 1 > best.score) best = { from, length, score: score + 1 };
+    const gain = length + 1 - shortestCopy(Math.abs(from - expected));
+    if (gain > best.gain) best = { from, length, gain };
   }
   return best;
+}
+
+function shortestCopy(jump: number): number {
+  if (jump === 0) return SHORTEST.same;
+  return jump < NEAR ? SHORTEST.near : SHORTEST.far;
 }
 
 function commonLength(a: Uint8Array, i: number, b: Uint8Array, j: number): number {

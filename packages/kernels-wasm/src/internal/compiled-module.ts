@@ -1,4 +1,4 @@
-import { applyEdits } from './edits.js';
+import { withEdits } from './edits.js';
 import { decodeHex } from './hex.js';
 import type { KernelModule } from './kernel-module.js';
 import type { WasmBuild } from './layout.js';
@@ -13,9 +13,14 @@ export interface CompiledModule {
 }
 
 /** The bytes of a module, importing a memory that is `shared` or not. */
-export function moduleBytes({ hex }: KernelModule, build: WasmBuild, shared: boolean): Uint8Array<ArrayBuffer> {
-  const [whole, ...edits] = hex[build].map(decodeHex);
-  const bytes = edits.reduce((base, change) => applyEdits(base, change), whole);
+export function moduleBytes({ edits }: KernelModule, build: WasmBuild, shared: boolean): Uint8Array<ArrayBuffer> {
+  let all = new Uint8Array(0);
+  let start = 0;
+  for (const hex of edits[build]) {
+    start = all.length;
+    all = withEdits(all, decodeHex(hex));
+  }
+  const bytes = all.slice(start);
   if (!shared) importPlainMemory(bytes);
   return bytes;
 }

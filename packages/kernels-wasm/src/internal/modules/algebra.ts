@@ -10,5 +10,5 @@ export type AlgebraKernel =
 /** Dense linear algebra. */
 export const ALGEBRA: KernelModule<AlgebraKernel> = {
   name: 'algebra',
-  hex: { simd: [simd], relaxed: [simd, relaxed] },
+  edits: { simd: [simd], relaxed: [simd, relaxed] },
 };

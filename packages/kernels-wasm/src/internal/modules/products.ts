@@ -6,5 +6,5 @@ import type { ProductKernel } from '../product-kernels.js';
 /** Products of linear layers. */
 export const PRODUCTS: KernelModule<ProductKernel> = {
   name: 'products',
-  hex: { simd: [simd], relaxed: [simd, relaxed] },
+  edits: { simd: [simd], relaxed: [simd, relaxed] },
 };

@@ -1,5 +1,6 @@
 import asc from 'assemblyscript/asc';
 import { build as bundle } from 'esbuild';
+import { bytesToText } from '../src/internal/byte-text.js';
 import { findEdits } from './edits.js';
 import { MODULE_SOURCES } from './modules.js';
 import type { Build } from './unroll.js';
@@ -40,8 +41,8 @@ export async function generatedFiles(): Promise<ReadonlyMap<string, string>> {
     // Builds of the same source are kept once.
     for (const build of source('simd') === source('relaxed') ? BUILDS.slice(0, 1) : BUILDS) {
       const bytes = await compileSource(source(build), build);
-      const what = `Edits that make the ${build} build of the module \`${name}\`, in hexadecimal digits.`;
-      files.set(`${name}-${build}.ts`, file(what, build, Buffer.from(findEdits(before, bytes)).toString('hex')));
+      const what = `Edits that make the ${build} build of the module \`${name}\`.`;
+      files.set(`${name}-${build}.ts`, file(what, build, bytesToText(findEdits(before, bytes))));
       before = Buffer.concat([before, bytes]);
     }
     made.set(name, before);

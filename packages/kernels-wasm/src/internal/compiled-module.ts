@@ -1,5 +1,5 @@
+import { textToBytes } from './byte-text.js';
 import { withEdits } from './edits.js';
-import { decodeHex } from './hex.js';
 import type { KernelModule } from './kernel-module.js';
 import type { WasmBuild } from './layout.js';
 
@@ -16,9 +16,9 @@ export interface CompiledModule {
 export function moduleBytes({ edits }: KernelModule, build: WasmBuild, shared: boolean): Uint8Array<ArrayBuffer> {
   let all = new Uint8Array(0);
   let start = 0;
-  for (const hex of edits[build]) {
+  for (const text of edits[build]) {
     start = all.length;
-    all = withEdits(all, decodeHex(hex));
+    all = withEdits(all, textToBytes(text));
   }
   const bytes = all.slice(start);
   if (!shared) importPlainMemory(bytes);

@@ -7,8 +7,8 @@ export type Kernel = (...values: readonly number[]) => number;
 export interface KernelModule<Name extends string = string> {
   readonly name: string;
   /**
-   * For each build what makes its bytes, in hexadecimal digits: each text is edits (see `withEdits`) of what all before it made,
-   * and the last makes the build. Builds are largely alike, and so are modules that share kernels.
+   * For each build what makes its bytes: each text (see `textToBytes`) is edits (see `withEdits`) of what all before it made, and
+   * the last makes the build. Builds are largely alike, and so are modules that share kernels.
    */
   readonly edits: Readonly<Record<WasmBuild, readonly string[]>>;
   /** The names of its exports: for types only. */

@@ -1,5 +1,5 @@
 /** Shortest copies that are worth three numbers: from where the last one would go on, from close by, and from anywhere. */
-const SHORTEST = { same: 4, near: 8, far: 12 };
+const SHORTEST = { same: 6, near: 8, far: 18 };
 const NEAR = 64;
 
 /** Short edits with which `withEdits` makes `target` of `base`; each copy is the best at its place. */

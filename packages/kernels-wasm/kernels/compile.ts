@@ -1,9 +1,11 @@
 import asc from 'assemblyscript/asc';
 import { build as bundle } from 'esbuild';
+import { bytesToText } from '../src/internal/byte-text.js';
+import { findEdits } from './edits.js';
 import { MODULE_SOURCES } from './modules.js';
 import type { Build } from './unroll.js';
 
-export const BUILDS: readonly Build[] = ['simd', 'relaxed'];
+const BUILDS: readonly Build[] = ['simd', 'relaxed'];
 
 /** The WebAssembly module that a source gives. The same bytes on every run and machine. It imports a shared memory. */
 export async function compileSource(source: string, build: Build): Promise<Uint8Array<ArrayBuffer>> {
@@ -12,7 +14,7 @@ export async function compileSource(source: string, build: Build): Promise<Uint8
   const { error } = await asc.main(
     [
       'kernels.ts',
-      ...['--outFile', 'kernels.wasm', '--runtime', 'stub', '-O3', '--noAssert'],
+      ...['--outFile', 'kernels.wasm', '--runtime', 'stub', '--optimizeLevel', '3', '--shrinkLevel', '1', '--noAssert'],
       ...['--importMemory', '--noExportMemory', '--sharedMemory', '--initialMemory', '1', '--maximumMemory', '65536'],
       ...['--enable', 'simd', '--enable', 'threads', ...(build === 'relaxed' ? ['--enable', 'relaxed-simd'] : [])],
     ],
@@ -32,15 +34,18 @@ export async function compileSource(source: string, build: Build): Promise<Uint8
 /** Every file of src/generated, by name. */
 export async function generatedFiles(): Promise<ReadonlyMap<string, string>> {
   const files = new Map<string, string>();
-  for (const [name, source] of Object.entries(MODULE_SOURCES)) {
+  /** The builds of modules, one after the other, after those of their base. */
+  const made = new Map<string, Uint8Array>();
+  for (const [name, { base, source }] of Object.entries(MODULE_SOURCES)) {
+    let before = (base !== undefined && made.get(base)) || new Uint8Array(0);
     // Builds of the same source are kept once.
     for (const build of source('simd') === source('relaxed') ? BUILDS.slice(0, 1) : BUILDS) {
-      const hex = Buffer.from(await compileSource(source(build), build)).toString('hex');
-      files.set(
-        `${name}-${build}.ts`,
-        file(`The ${build} build of the module \`${name}\`, in hexadecimal digits.`, build, hex),
-      );
+      const bytes = await compileSource(source(build), build);
+      const what = `Edits that make the ${build} build of the module \`${name}\`.`;
+      files.set(`${name}-${build}.ts`, file(what, build, bytesToText(findEdits(before, bytes))));
+      before = Buffer.concat([before, bytes]);
     }
+    made.set(name, before);
   }
   files.set('worker.ts', file('The program of a worker thread.', 'workerProgram', await workerProgram()));
   return files;

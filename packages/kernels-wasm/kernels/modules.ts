@@ -1,5 +1,5 @@
 import { algebraSource } from './algebra/source.js';
-import { attentionSource } from './attention/source.js';
+import { attentionSource, floatAttentionSource } from './attention/source.js';
 import { blockSource } from './block/source.js';
 import { int8Source } from './int8/source.js';
 import { productsSource } from './products/source.js';
@@ -8,17 +8,22 @@ import { sidesSource } from './sides/source.js';
 import { signalSource } from './signal/source.js';
 import type { Build } from './unroll.js';
 
-/**
- * The AssemblyScript source of each module. What a module holds is loaded together; see `src/internal/modules`.
- * Where fused multiply-add gains next to nothing, one build serves as both: it is kept once.
- */
-export const MODULE_SOURCES: Readonly<Record<string, (build: Build) => string>> = {
-  attention: attentionSource,
-  block: () => blockSource('simd'),
-  algebra: algebraSource,
-  products: productsSource,
-  repack: repackSource,
-  signal: () => signalSource('simd'),
-  int8: int8Source,
-  sides: () => sidesSource('simd'),
+export interface ModuleSource {
+  /** The AssemblyScript source. Where fused multiply-add gains next to nothing, one build serves as both: it is kept once. */
+  source(build: Build): string;
+  /** A module above, which this one shares kernels with: it is kept as edits of that one. */
+  readonly base?: string;
+}
+
+/** What a module holds is loaded together; see `src/internal/modules`. */
+export const MODULE_SOURCES: Readonly<Record<string, ModuleSource>> = {
+  'float-attention': { source: floatAttentionSource },
+  attention: { source: attentionSource, base: 'float-attention' },
+  block: { source: () => blockSource('simd') },
+  algebra: { source: algebraSource },
+  products: { source: productsSource },
+  repack: { source: repackSource },
+  signal: { source: () => signalSource('simd') },
+  int8: { source: int8Source },
+  sides: { source: () => sidesSource('simd') },
 };

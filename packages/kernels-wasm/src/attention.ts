@@ -1,6 +1,7 @@
 import type { AttentionShape } from '@halftone/tensor';
 import type { AttentionPartials } from './attention-partials.js';
 import { attentionOperations } from './internal/attend.js';
+import { ATTENTION } from './internal/modules/attention.js';
 import type { KvSegment } from './kv-segment.js';
 import type { Machine, WasmRuntime } from './runtime.js';
 
@@ -50,6 +51,6 @@ export interface Attention {
  */
 export function attention(runtime: WasmRuntime): Attention {
   const machine = runtime as Machine;
-  const { attend, attendPartial } = attentionOperations(machine);
+  const { attend, attendPartial } = attentionOperations(machine, ATTENTION);
   return { attend: machine.inTurn(attend), attendPartial: machine.inTurn(attendPartial) };
 }

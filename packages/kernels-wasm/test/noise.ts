@@ -21,8 +21,10 @@ export function quantizedNoise(
   const levels = 2 ** grid.bits;
   const values = noise(outFeatures * inFeatures, seed);
   const codes = new (grid.signed ? Int8Array : Uint8Array)(values.length);
-  for (let i = 0; i < codes.length; i++)
-    codes[i] = Math.floor((values[i] + 0.5) * levels) - (grid.signed ? levels / 2 : 0);
+  for (let i = 0; i < codes.length; i++) {
+    // Numbers just below a half round to it.
+    codes[i] = Math.min(Math.floor((values[i] + 0.5) * levels), levels - 1) - (grid.signed ? levels / 2 : 0);
+  }
   const groups = granularity.type === 'group' ? Math.ceil(inFeatures / granularity.size) : 1;
   const shape = granularity.type === 'tensor' ? [1, 1] : [outFeatures, groups];
   const count = shape[0] * shape[1];

@@ -1,16 +1,12 @@
 import { SIDE, STORED } from '../../src/internal/attention-layout.js';
 import { type Build, multiplyAdd, unroll } from '../unroll.js';
 
-/** Stored keys and values to float32 rows of a multiple of 4 channels, a tile at a time. */
-export function entriesSource(build: Build): string {
-  return `
-${CONVERSIONS}
-${[false, true].map((nibbles) => tokenRun(build, nibbles)).join('')}
-${[false, true].flatMap((nibbles) => [false, true].map((offsets) => channelRow(build, nibbles, offsets))).join('')}
-${tokenRow(false)}${tokenRow(true)}
+/** Stored keys and values to float32 rows of a multiple of 4 channels, a tile at a time. Not `coded`: they are float32 already. */
+export function entriesSource(build: Build, coded: boolean): string {
+  return `${coded ? decodersSource(build) : ''}
 /** Rows \`t .. t + count\` of a side: where they are, or decoded at \`to\`. */
 function entryRows(side: usize, t: i32, count: i32, d: i32, depth: i32, to: usize): usize {
-  const type = load<i32>(side, ${SIDE.type}), data = load<usize>(side, ${SIDE.data});
+  const type = ${coded ? `load<i32>(side, ${SIDE.type})` : STORED.f32}, data = load<usize>(side, ${SIDE.data});
   if (type == ${STORED.f32} && d == depth) return data + (<usize>t * <usize>d << 2);
   const end = t + count, step = <usize>depth << 2;
   let o = to;
@@ -18,16 +14,28 @@ function entryRows(side: usize, t: i32, count: i32, d: i32, depth: i32, to: usiz
     // The pad; what lies before it is overwritten.
     if (d != depth) v128.store(o + step - 16, i32x4.splat(0));
     if (type == ${STORED.f32}) memory.copy(o, data + (<usize>t * <usize>d << 2), <usize>d << 2);
-    else if (type == ${STORED.f16}) halfRow(data + (<usize>t * <usize>d << 1), d, o);
-    else if (type == ${STORED.int8Token}) byteTokenRow(side, data, t, d, o);
-    else if (type == ${STORED.int4Token}) nibbleTokenRow(side, data, t, d, o);
-    else channelRow(side, type, data, t, d, o);
+    else decodeRow(side, type, data, t, d, o);
     o += step;
   } while (++t < end);
   return to;
 }
+`;
+}
 
-function channelRow(side: usize, type: i32, data: usize, t: i32, d: i32, o: usize): void {
+function decodersSource(build: Build): string {
+  return `
+${CONVERSIONS}
+${[false, true].map((nibbles) => tokenRun(build, nibbles)).join('')}
+${[false, true].flatMap((nibbles) => [false, true].map((offsets) => channelRow(build, nibbles, offsets))).join('')}
+${tokenRow(false)}${tokenRow(true)}
+@inline function decodeRow(side: usize, type: i32, data: usize, t: i32, d: i32, o: usize): void {
+  if (type == ${STORED.f16}) halfRow(data + (<usize>t * <usize>d << 1), d, o);
+  else if (type == ${STORED.int8Token}) byteTokenRow(side, data, t, d, o);
+  else if (type == ${STORED.int4Token}) nibbleTokenRow(side, data, t, d, o);
+  else decodeChannels(side, type, data, t, d, o);
+}
+
+function decodeChannels(side: usize, type: i32, data: usize, t: i32, d: i32, o: usize): void {
   const run = <usize>(t / load<i32>(side, ${SIDE.groupSize})) * <usize>d << 2;
   const scales = load<usize>(side, ${SIDE.scales}) + run, offsets = load<usize>(side, ${SIDE.offsets});
   if (type == ${STORED.int8Channel}) {

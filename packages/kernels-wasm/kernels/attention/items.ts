@@ -2,9 +2,11 @@ import { CALL, SEGMENT_BYTES, SIDE_BYTES, SPLIT, TILE } from '../../src/internal
 
 /**
  * The walk over the entries. An item is one key/value head, one tile of rows and one split of the entries; its query vectors
- * are the rows' queries of all heads of the group, `[row][head of the group]`.
+ * are the rows' queries of all heads of the group, `[row][head of the group]`. Not `coded`: entries are float32.
  */
-export function itemsSource(): string {
+export function itemsSource(coded: boolean): string {
+  // Branches on a constant 0 are not compiled.
+  const group = (side: string) => (coded ? `codedGroup(${side}, d, queries)` : '0');
   return `
 /** Items \`first .. first + count\` of a call; \`scratch\` is this thread's. */
 export function attendItems(call: usize, first: i32, count: i32, scratch: usize): void {
@@ -37,7 +39,7 @@ function attendItem(call: usize, item: i32, scratch: usize): void {
   if (low < high) {
     const query = load<usize>(call, ${CALL.query}) + (<usize>(row * heads + kvHead * group) * d << 2), scale = load<f32>(call, ${CALL.scale});
     const keys = load<usize>(call, ${CALL.segments}) + kvHead * ${SEGMENT_BYTES}, values = keys + ${SIDE_BYTES};
-    const keyGroup = codedGroup(keys, d, queries), valueGroup = codedGroup(values, d, queries), words = q + (size >> 1);
+    const keyGroup = ${group('keys')}, valueGroup = ${group('values')}, words = q + (size >> 1);
     // Words and their scales take the place of the queries in float32.
     if (keyGroup) roundQueries(query, heads, rows, group, d, keyGroup, scale, q, words, buffer);
     else packQueries(query, heads, rows, group, d, steps, scale, q);

@@ -1,4 +1,4 @@
-import { hadamardMatrix } from '../../src/internal/hadamard-matrix.js';
+import { conferenceMatrix, hadamardMatrix } from '../../src/internal/hadamard-matrix.js';
 import { unroll } from '../unroll.js';
 
 /**
@@ -81,7 +81,7 @@ function mixColumns(x: usize, order: i32, length: i32, scratch: usize): void {
     }
   }
 }
-${([12, 20, 28] as const).map(mix).join('')}
+${mix(12)}${mix(20)}${mixPairs()}
 `;
 }
 
@@ -126,27 +126,54 @@ ${unroll(count, (i) => `      v128.store(p${i}, v${i}); p${i} += 16;`)}
 }`;
 }
 
-/** Multiplies vectors by the Hadamard matrix. Groups of ten sums stay in registers. */
-function mix(order: 12 | 20 | 28): string {
-  const matrix = hadamardMatrix(order);
-  const groups = Math.ceil(order / 10);
-  const group = (first: number, end: number) => {
-    const rows = Array.from({ length: end - first }, (_, i) => first + i);
-    const start = (row: number) => (matrix[row * order] > 0 ? 'v' : 'f32x4.neg(v)');
-    const step = (row: number, column: number) =>
-      `s${row} = f32x4.${matrix[row * order + column] > 0 ? 'add' : 'sub'}(s${row}, v);`;
-    const columns = Array.from({ length: order - 1 }, (_, i) => i + 1);
-    return [
-      `  v = v128.load(x); let ${rows.map((row) => `s${row} = ${start(row)}`).join(', ')};`,
-      ...columns.map(
-        (column) => `  v = v128.load(x, ${16 * column}); ${rows.map((row) => step(row, column)).join(' ')}`,
-      ),
-      ...rows.map((row) => `  v128.store(out, s${row}, ${16 * row});`),
-    ].join('\n');
-  };
+function mix(order: 12 | 20): string {
+  const start = () => 'f32x4.splat(0)';
   return `
 function mix${order}(x: usize, out: usize): void {
-  let v: v128;
-${unroll(groups, (i) => group(Math.floor((order * i) / groups), Math.floor((order * (i + 1)) / groups)))}
+${signedSums(hadamardMatrix(order), order, 1, start)}
 }`;
+}
+
+/**
+ * Order 28 as the Kronecker products that it is made of: sums and differences of pairs, a product of each with the conference
+ * matrix, and the other of the two added or taken away.
+ */
+function mixPairs(): string {
+  const start = (row: number) => `f32x4.mul(v128.load(other, ${32 * row}), sign)`;
+  return `
+function mix28(x: usize, out: usize): void {
+  for (let p = x; p < x + ${28 * 16}; p += 32) {
+    const a = v128.load(p), b = v128.load(p, 16);
+    v128.store(p, f32x4.add(a, b)); v128.store(p, f32x4.sub(a, b), 16);
+  }
+  conference(x, x + 16, 1, out);
+  conference(x + 16, x, -1, out + 16);
+}
+
+function conference(x: usize, other: usize, factor: f32, out: usize): void {
+  const sign = f32x4.splat(factor);
+${signedSums(conferenceMatrix(13), 14, 2, start)}
+}`;
+}
+
+/** Products of a matrix of -1, 0 and 1 with vectors, every `stride`th one. Groups of at most ten sums stay in registers. */
+function signedSums(matrix: Int8Array, order: number, stride: number, start: (row: number) => string): string {
+  const groups = Math.ceil(order / 10);
+  const columns = Array.from({ length: order }, (_, column) => column);
+  const step = (row: number, column: number) => {
+    const entry = matrix[row * order + column];
+    return entry === 0 ? '' : `s${row} = f32x4.${entry > 0 ? 'add' : 'sub'}(s${row}, v);`;
+  };
+  const group = (first: number, end: number) => {
+    const rows = columns.slice(first, end);
+    return [
+      `  let ${rows.map((row) => `s${row} = ${start(row)}`).join(', ')};`,
+      ...columns.map(
+        (column) => `  v = v128.load(x, ${16 * stride * column}); ${rows.map((row) => step(row, column)).join(' ')}`,
+      ),
+      ...rows.map((row) => `  v128.store(out, s${row}, ${16 * stride * row});`),
+    ].join('\n');
+  };
+  return `  let v: v128;
+${unroll(groups, (i) => group(Math.floor((order * i) / groups), Math.floor((order * (i + 1)) / groups)))}`;
 }

@@ -1,4 +1,4 @@
-import type { AttentionShape, BlockKernels } from '@halftone/tensor';
+import type { AttentionShape } from '@halftone/tensor';
 import type { AttentionPartials } from '../attention-partials.js';
 import type { KvSegment } from '../kv-segment.js';
 import type { Machine } from '../runtime.js';
@@ -14,7 +14,7 @@ import {
   SIDE_BYTES,
   SPLIT,
 } from './attention-layout.js';
-import { ATTENTION } from './modules/attention.js';
+import type { AttentionModule } from './modules/float-attention.js';
 import { entriesData, missingBytes, placeEntries } from './stored-entries.js';
 import { writeVisibleEntries } from './visible-entries.js';
 
@@ -69,12 +69,8 @@ interface Call {
   splitSumsAt: number;
 }
 
-/** For `wasmBackend`. */
-export function attendOperation(machine: Machine): BlockKernels['attend'] {
-  return attentionOperations(machine).attend;
-}
-
-export function attentionOperations(machine: Machine): AttentionOperations {
+/** `module` has kernels for everything that is stored in the segments. */
+export function attentionOperations(machine: Machine, module: AttentionModule): AttentionOperations {
   let home: Arena | undefined;
   let call: Call | undefined;
 
@@ -99,12 +95,12 @@ export function attentionOperations(machine: Machine): AttentionOperations {
     call.maxima = maxima;
     call.sums = sums;
     collect(machine, call, home, segment);
-    const pending = run(machine, call);
+    const pending = run(machine, module, call);
     return pending === undefined ? finish() : pending.then(finish);
   };
   const finish = () => {
     const done = call as Call;
-    if (done.splits > 1) merge(machine, done);
+    if (done.splits > 1) merge(machine, module, done);
     copyOut(done);
     done.segments.fill(EMPTY);
   };
@@ -150,7 +146,7 @@ function collect(machine: Machine, call: Call, home: Arena, segment: (kvHead: nu
   call.splits = call.tiles > 1 ? 1 : Math.max(1, Math.ceil(longest / SPLIT));
 }
 
-function run(machine: Machine, call: Call): void | Promise<void> {
+function run(machine: Machine, module: AttentionModule, call: Call): void | Promise<void> {
   const { shape, positions, arena, segments, rowsPerTile, tiles, splits } = call;
   const { heads, kvHeads, headDim, window = Number.POSITIVE_INFINITY } = shape;
   const rows = positions.length;
@@ -192,7 +188,7 @@ function run(machine: Machine, call: Call): void | Promise<void> {
   floats[(at + CALL.scale) / 4] = 1 / Math.sqrt(headDim);
 
   const { job } = machine;
-  job.start(arena, machine.compiled(ATTENTION), 'attendItems');
+  job.start(arena, machine.compiled(module), 'attendItems');
   job.value(at);
   job.stepped(0, 1);
   job.count();
@@ -231,10 +227,10 @@ function placeResults(call: Call, vectors: number): void {
   call.splitSumsAt = take(call, 4 * splits * vectors);
 }
 
-function merge(machine: Machine, call: Call): void {
+function merge(machine: Machine, module: AttentionModule, call: Call): void {
   const { heads, headDim } = call.shape;
   machine
-    .kernels(call.arena, ATTENTION)
+    .kernels(call.arena, module)
     .mergeSplits(
       call.splitValuesAt,
       call.splitMaximaAt,

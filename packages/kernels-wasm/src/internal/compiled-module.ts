@@ -1,4 +1,5 @@
-import { decodeHex } from './hex.js';
+import { textToBytes } from './byte-text.js';
+import { withEdits } from './edits.js';
 import type { KernelModule } from './kernel-module.js';
 import type { WasmBuild } from './layout.js';
 
@@ -12,8 +13,14 @@ export interface CompiledModule {
 }
 
 /** The bytes of a module, importing a memory that is `shared` or not. */
-export function moduleBytes({ hex }: KernelModule, build: WasmBuild, shared: boolean): Uint8Array<ArrayBuffer> {
-  const bytes = decodeHex(hex[build]);
+export function moduleBytes({ edits }: KernelModule, build: WasmBuild, shared: boolean): Uint8Array<ArrayBuffer> {
+  let all = new Uint8Array(0);
+  let start = 0;
+  for (const text of edits[build]) {
+    start = all.length;
+    all = withEdits(all, textToBytes(text));
+  }
+  const bytes = all.slice(start);
   if (!shared) importPlainMemory(bytes);
   return bytes;
 }

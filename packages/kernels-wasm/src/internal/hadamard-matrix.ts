@@ -36,16 +36,15 @@ function paleyFirst(prime: number): Int8Array {
   return matrix;
 }
 
-/**
- * `C x [[1, 1], [1, -1]] + I x [[1, -1], [-1, -1]]` (Kronecker products) with the conference matrix `C`: 0 on the diagonal,
- * 1 in the rest of the first row and column, and the quadratic character of `i - j` at `(i + 1, j + 1)`.
- */
+/** `C x [[1, 1], [1, -1]] + I x [[1, -1], [-1, -1]]` (Kronecker products) with the conference matrix `C`. */
 function paleySecond(prime: number): Int8Array {
-  const order = 2 * (prime + 1);
+  const half = prime + 1;
+  const order = 2 * half;
+  const conference = conferenceMatrix(prime);
   const matrix = new Int8Array(order * order);
-  for (let i = 0; i <= prime; i++) {
-    for (let j = 0; j <= prime; j++) {
-      const c = i === j ? 0 : i === 0 || j === 0 ? 1 : quadraticCharacter(i - j, prime);
+  for (let i = 0; i < half; i++) {
+    for (let j = 0; j < half; j++) {
+      const c = conference[i * half + j];
       const at = 2 * i * order + 2 * j;
       const identity = Number(i === j);
       matrix[at] = c + identity;
@@ -53,6 +52,20 @@ function paleySecond(prime: number): Int8Array {
       matrix[at + order] = c - identity;
       matrix[at + order + 1] = -c - identity;
     }
+  }
+  return matrix;
+}
+
+/**
+ * `[prime + 1, prime + 1]`: 0 on the diagonal, 1 in the rest of the first row and column, and the quadratic character of `i - j`
+ * at `(i + 1, j + 1)`.
+ */
+export function conferenceMatrix(prime: number): Int8Array {
+  const order = prime + 1;
+  const matrix = new Int8Array(order * order).fill(1);
+  matrix[0] = 0;
+  for (let i = 0; i < prime; i++) {
+    for (let j = 0; j < prime; j++) matrix[(i + 1) * order + j + 1] = quadraticCharacter(i - j, prime);
   }
   return matrix;
 }

@@ -8,4 +8,7 @@ export type AlgebraKernel =
   | 'accumulate';
 
 /** Dense linear algebra. */
-export const ALGEBRA: KernelModule<AlgebraKernel> = { name: 'algebra', hex: { simd, relaxed } };
+export const ALGEBRA: KernelModule<AlgebraKernel> = {
+  name: 'algebra',
+  edits: { simd: [simd], relaxed: [simd, relaxed] },
+};

@@ -18,4 +18,4 @@ export type BlockKernel =
 export type ActivationKernel = 'silu' | 'gelu' | 'geluTanh';
 
 /** What a transformer block computes beside linear layers and attention. */
-export const BLOCK_MODULE: KernelModule<BlockKernel> = { name: 'block', hex: { simd, relaxed: simd } };
+export const BLOCK_MODULE: KernelModule<BlockKernel> = { name: 'block', edits: { simd: [simd], relaxed: [simd] } };

@@ -4,4 +4,7 @@ import type { KernelModule } from '../kernel-module.js';
 import type { ProductKernel } from '../product-kernels.js';
 
 /** Products of linear layers. */
-export const PRODUCTS: KernelModule<ProductKernel> = { name: 'products', hex: { simd, relaxed } };
+export const PRODUCTS: KernelModule<ProductKernel> = {
+  name: 'products',
+  edits: { simd: [simd], relaxed: [simd, relaxed] },
+};

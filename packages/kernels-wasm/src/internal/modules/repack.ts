@@ -3,4 +3,4 @@ import type { KernelModule } from '../kernel-module.js';
 import type { RepackKernel } from '../repack-kernels.js';
 
 /** From the bytes of files to panels. */
-export const REPACK: KernelModule<RepackKernel> = { name: 'repack', hex: { simd, relaxed: simd } };
+export const REPACK: KernelModule<RepackKernel> = { name: 'repack', edits: { simd: [simd], relaxed: [simd] } };

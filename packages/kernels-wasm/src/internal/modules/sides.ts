@@ -3,4 +3,4 @@ import type { KernelModule } from '../kernel-module.js';
 import type { SideKernel } from '../side-kernels.js';
 
 /** What a quantized weight may have beside its codes. */
-export const SIDES: KernelModule<SideKernel> = { name: 'sides', hex: { simd, relaxed: simd } };
+export const SIDES: KernelModule<SideKernel> = { name: 'sides', edits: { simd: [simd], relaxed: [simd] } };

@@ -19,4 +19,4 @@ export type SignalKernel =
   | 'quantize';
 
 /** Operations on rows that the backend does without. */
-export const SIGNAL_MODULE: KernelModule<SignalKernel> = { name: 'signal', hex: { simd, relaxed: simd } };
+export const SIGNAL_MODULE: KernelModule<SignalKernel> = { name: 'signal', edits: { simd: [simd], relaxed: [simd] } };

@@ -1,6 +1,6 @@
 import { GGML_TYPES, type GgmlType } from '@halftone/tensor';
 import { blockBytes, headerBytes } from '../../src/internal/layout.js';
-import { BLOCK_FORMS } from '../../src/internal/stored-types.js';
+import { blockForm } from '../../src/internal/stored-types.js';
 import { ofRows, storeColumns } from './vectors.js';
 
 /** Types whose blocks hold 32 elements. */
@@ -36,7 +36,7 @@ function bytesTwice(half: number): string {
 }
 
 function kernel(type: PlainType): string {
-  const { layout } = BLOCK_FORMS[type];
+  const { layout } = blockForm(type);
   const header = headerBytes(layout);
   const codes = CODES[type].map((vector, half) => {
     const at = header + 128 * half;

@@ -1,6 +1,6 @@
 import { GGML_TYPES } from '@halftone/tensor';
 import { BLOCK, blockBytes, headerBytes, PANEL } from '../../src/internal/layout.js';
-import { BLOCK_FORMS } from '../../src/internal/stored-types.js';
+import { blockForm } from '../../src/internal/stored-types.js';
 import { unroll } from '../unroll.js';
 import { ofRows, storeColumns } from './vectors.js';
 
@@ -93,7 +93,7 @@ const CRUMBS = `
 `;
 
 function kernel(type: SuperType): string {
-  const { layout } = BLOCK_FORMS[type];
+  const { layout } = blockForm(type);
   const { scale, min, scales, mins, block } = TYPES[type];
   const step = blockBytes(layout);
   const { blockSize, blockBytes: fileBytes } = GGML_TYPES[type];
@@ -138,7 +138,7 @@ function parameters(
   at: number,
   quads: number,
 ): string {
-  const { layout } = BLOCK_FORMS[type];
+  const { layout } = blockForm(type);
   const offset = (group: number) =>
     Math.floor(group / layout.groups) * blockBytes(layout) + (group % layout.groups) * PANEL * 4 + at;
   const stores = unroll(quads, (quad) => {
@@ -156,7 +156,7 @@ function parameters(
 }
 
 function codes(type: SuperType): string {
-  const { layout } = BLOCK_FORMS[type];
+  const { layout } = blockForm(type);
   const { codes: codesOf, bias } = TYPES[type];
   const header = headerBytes(layout);
   const offsets = (at: number) => [at, at + 32, at + 64, at + 96];

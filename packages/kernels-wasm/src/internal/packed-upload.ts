@@ -16,7 +16,7 @@ import { type HeldWeight, heldBytes, holdWeight, type WeightForm } from './held-
 import { PANEL } from './layout.js';
 import { checkWeight } from './linear-checks.js';
 import { panelBytes, panelDepth, repack } from './repack.js';
-import { BLOCK_FORMS, isStoredType, type StoredType } from './stored-types.js';
+import { blockForm, isStoredType, type StoredType } from './stored-types.js';
 
 /** Bytes of a file that wait in kernel memory at most, one panel at least. Most matrices then take one read. */
 const STAGING_BYTES = 8 * 2 ** 20;
@@ -43,7 +43,7 @@ export async function packedUpload(
     shape: [outFeatures, inFeatures],
     depth: panelDepth(dtype, inFeatures),
     byteLength: Math.ceil(outFeatures / PANEL) * size,
-    quantized: isGgmlType(dtype) ? BLOCK_FORMS[dtype] : undefined,
+    quantized: isGgmlType(dtype) ? blockForm(dtype) : undefined,
   };
   const { arena, address, staging, stagingRows } = reserve(machine, heldBytes(form), rowBytes, outFeatures);
   const repackInTurn = machine.inTurn(repack);

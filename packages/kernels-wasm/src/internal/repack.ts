@@ -4,7 +4,7 @@ import type { Arena } from './arena.js';
 import { floatDepth } from './float-panels.js';
 import { BLOCK, blockBytes, PANEL } from './layout.js';
 import { REPACK } from './modules/repack.js';
-import { BLOCK_FORMS, type StoredType } from './stored-types.js';
+import { blockForm, type StoredType } from './stored-types.js';
 
 /** Nanoseconds that one thread takes for a byte of a panel, about. */
 const BYTE_COST = 0.2;
@@ -16,7 +16,7 @@ export function panelDepth(dtype: StoredType, columns: number): number {
 
 export function panelBytes(dtype: StoredType, columns: number): number {
   const depth = panelDepth(dtype, columns);
-  return isGgmlType(dtype) ? (depth / BLOCK) * blockBytes(BLOCK_FORMS[dtype].layout) : depth * PANEL * 4;
+  return isGgmlType(dtype) ? (depth / BLOCK) * blockBytes(blockForm(dtype).layout) : depth * PANEL * 4;
 }
 
 /** Rows as a file stores them, dense, in an arena: in memory for whole panels of 8 rows, whatever that holds. */

@@ -3,19 +3,30 @@ import type { QuantizedForm } from './held-weight.js';
 import type { Storage } from './layout.js';
 import { codeEntries } from './tables.js';
 
-/** How ggml blocks are held: as `panelWeight` holds the unpacked weight. Codes that a file stores with a bias keep it, or a larger one, which `center` takes away again. */
-export const BLOCK_FORMS: Readonly<Record<GgmlType, QuantizedForm>> = {
-  Q4_0: form('nibble', 1, 8),
-  Q4_1: form('nibble', 1, 'offsets'),
-  Q5_0: form('sixBit', 1, 32),
-  Q5_1: form('sixBit', 1, 'offsets'),
-  Q8_0: form('byte', 1, 0),
-  Q2_K: form('crumb', 2, 'offsets'),
-  Q3_K: form('nibble', 2, 8),
-  Q4_K: form('nibble', 1, 'offsets'),
-  Q5_K: form('sixBit', 1, 'offsets'),
-  Q6_K: form('sixBit', 2, 32),
+/** Storage, groups of a block, and what is subtracted from stored codes; or that blocks have offsets. */
+type BlockForm = readonly [storage: Storage, groups: 1 | 2, center: number | 'offsets'];
+
+/** Codes that a file stores with a bias keep it, or a larger one, which the center takes away again. */
+const BLOCK_FORMS: Readonly<Record<GgmlType, BlockForm>> = {
+  Q4_0: ['nibble', 1, 8],
+  Q4_1: ['nibble', 1, 'offsets'],
+  Q5_0: ['sixBit', 1, 32],
+  Q5_1: ['sixBit', 1, 'offsets'],
+  Q8_0: ['byte', 1, 0],
+  Q2_K: ['crumb', 2, 'offsets'],
+  Q3_K: ['nibble', 2, 8],
+  Q4_K: ['nibble', 1, 'offsets'],
+  Q5_K: ['sixBit', 1, 'offsets'],
+  Q6_K: ['sixBit', 2, 32],
 };
+
+/** How ggml blocks are held: as `panelWeight` holds the unpacked weight. */
+export function blockForm(type: GgmlType): QuantizedForm {
+  const [storage, groups, center] = BLOCK_FORMS[type];
+  const offsets = center === 'offsets';
+  const stored = offsets ? 0 : center;
+  return { layout: { storage, groups, offsets }, center: stored, entries: codeEntries(stored) };
+}
 
 /** Floats that become float32 panels. */
 export const FLOAT_TYPES = ['f32', 'f16', 'bf16'] as const;
@@ -25,10 +36,4 @@ export type StoredType = GgmlType | (typeof FLOAT_TYPES)[number];
 
 export function isStoredType(dtype: string): dtype is StoredType {
   return Object.hasOwn(BLOCK_FORMS, dtype) || FLOAT_TYPES.some((type) => type === dtype);
-}
-
-function form(storage: Storage, groups: 1 | 2, center: number | 'offsets'): QuantizedForm {
-  const offsets = center === 'offsets';
-  const stored = offsets ? 0 : center;
-  return { layout: { storage, groups, offsets }, center: stored, entries: codeEntries(stored) };
 }

@@ -19,7 +19,7 @@ import { packFloatPanels } from '../../src/internal/float-panels.js';
 import { blockBytes, headerBytes, kernelName, TABLE_BYTES } from '../../src/internal/layout.js';
 import { packedUpload } from '../../src/internal/packed-upload.js';
 import { panelWeight } from '../../src/internal/quantized-panels.js';
-import { BLOCK_FORMS, isStoredType } from '../../src/internal/stored-types.js';
+import { blockForm, isStoredType } from '../../src/internal/stored-types.js';
 import { machine } from '../../src/runtime.js';
 import { noise } from '../noise.js';
 import { BUILDS } from '../product.js';
@@ -106,7 +106,7 @@ describe.each(BUILDS)('repacking in the %s build', (build) => {
     const actual = new Uint32Array(held.arena.memory.buffer, held.weight, words.length).slice();
     const expected = withPlainNaN(words, isFloat);
     expect(withPlainNaN(actual, isFloat).findIndex((word, i) => word !== expected[i])).toBe(-1);
-    expect(isGgmlType(weight.dtype) ? BLOCK_FORMS[weight.dtype] : undefined).toEqual(quantized);
+    expect(isGgmlType(weight.dtype) ? blockForm(weight.dtype) : undefined).toEqual(quantized);
     expect(held.quantized?.gemv).toEqual(quantized && `${kernelName(build, quantized.layout)}Gemv`);
     expect(held.panels * held.panelBytes).toBe(words.byteLength);
     expect(held.byteLength).toBe(

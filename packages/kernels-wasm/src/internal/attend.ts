@@ -1,4 +1,5 @@
 import type { AttentionShape } from '@halftone/tensor';
+import type { Attention } from '../attention.js';
 import type { AttentionPartials } from '../attention-partials.js';
 import type { KvSegment } from '../kv-segment.js';
 import type { Machine } from '../runtime.js';
@@ -27,23 +28,6 @@ const EMPTY: KvSegment = {
   positions: new Int32Array(0),
 };
 
-export interface AttentionOperations {
-  attend(
-    shape: AttentionShape,
-    query: Float32Array,
-    positions: Int32Array,
-    segment: (kvHead: number) => KvSegment,
-    out: Float32Array,
-  ): void | Promise<void>;
-  attendPartial(
-    shape: AttentionShape,
-    query: Float32Array,
-    positions: Int32Array,
-    segment: (kvHead: number) => KvSegment,
-    partials: AttentionPartials,
-  ): void | Promise<void>;
-}
-
 /** A call on its way. Fields change from call to call, so that calls allocate nothing. */
 interface Call {
   shape: AttentionShape;
@@ -70,7 +54,7 @@ interface Call {
 }
 
 /** `module` has kernels for everything that is stored in the segments. */
-export function attentionOperations(machine: Machine, module: AttentionModule): AttentionOperations {
+export function attentionOperations(machine: Machine, module: AttentionModule): Attention {
   let home: Arena | undefined;
   let call: Call | undefined;
 

@@ -7,14 +7,31 @@ import type { Build } from './unroll.js';
 
 const BUILDS: readonly Build[] = ['simd', 'relaxed'];
 
-/** The WebAssembly module that a source gives. The same bytes on every run and machine. It imports a shared memory. */
-export async function compileSource(source: string, build: Build): Promise<Uint8Array<ArrayBuffer>> {
+/**
+ * The WebAssembly module that a source gives. The same bytes on every run and machine. It imports a shared memory. With a
+ * `shrinkLevel` of 1, code is not copied where that is hoped to be faster.
+ */
+export async function compileSource(
+  source: string,
+  build: Build,
+  shrinkLevel: 0 | 1 = 1,
+): Promise<Uint8Array<ArrayBuffer>> {
   let binary: Uint8Array<ArrayBuffer> | undefined;
   const stderr = asc.createMemoryStream();
   const { error } = await asc.main(
     [
       'kernels.ts',
-      ...['--outFile', 'kernels.wasm', '--runtime', 'stub', '--optimizeLevel', '3', '--shrinkLevel', '1', '--noAssert'],
+      ...[
+        '--outFile',
+        'kernels.wasm',
+        '--runtime',
+        'stub',
+        '--optimizeLevel',
+        '3',
+        '--shrinkLevel',
+        `${shrinkLevel}`,
+        '--noAssert',
+      ],
       ...['--importMemory', '--noExportMemory', '--sharedMemory', '--initialMemory', '1', '--maximumMemory', '65536'],
       ...['--enable', 'simd', '--enable', 'threads', ...(build === 'relaxed' ? ['--enable', 'relaxed-simd'] : [])],
     ],
@@ -36,11 +53,11 @@ export async function generatedFiles(): Promise<ReadonlyMap<string, string>> {
   const files = new Map<string, string>();
   /** The builds of modules, one after the other, after those of their base. */
   const made = new Map<string, Uint8Array>();
-  for (const [name, { base, source }] of Object.entries(MODULE_SOURCES)) {
+  for (const [name, { base, source, shrinkLevel }] of Object.entries(MODULE_SOURCES)) {
     let before = (base !== undefined && made.get(base)) || new Uint8Array(0);
     // Builds of the same source are kept once.
     for (const build of source('simd') === source('relaxed') ? BUILDS.slice(0, 1) : BUILDS) {
-      const bytes = await compileSource(source(build), build);
+      const bytes = await compileSource(source(build), build, shrinkLevel);
       const what = `Edits that make the ${build} build of the module \`${name}\`.`;
       files.set(`${name}-${build}.ts`, file(what, build, bytesToText(findEdits(before, bytes))));
       before = Buffer.concat([before, bytes]);

@@ -13,6 +13,8 @@ export interface ModuleSource {
   source(build: Build): string;
   /** A module above, which this one shares kernels with: it is kept as edits of that one. */
   readonly base?: string;
+  /** See `compileSource`: 0 where 1 was measured to be slower. */
+  readonly shrinkLevel?: 0;
 }
 
 /** What a module holds is loaded together; see `src/internal/modules`. */
@@ -21,7 +23,7 @@ export const MODULE_SOURCES: Readonly<Record<string, ModuleSource>> = {
   attention: { source: attentionSource, base: 'float-attention' },
   block: { source: () => blockSource('simd') },
   algebra: { source: algebraSource },
-  products: { source: productsSource },
+  products: { source: productsSource, shrinkLevel: 0 },
   repack: { source: repackSource },
   signal: { source: () => signalSource('simd') },
   int8: { source: int8Source },

@@ -1,6 +1,5 @@
 import type { AttentionShape } from '@halftone/tensor';
 import type { Attention } from '../attention.js';
-import type { AttentionPartials } from '../attention-partials.js';
 import type { KvSegment } from '../kv-segment.js';
 import type { Machine } from '../runtime.js';
 import type { Arena } from './arena.js';

@@ -35,7 +35,7 @@ for (const [name, path] of models()) {
     compare(`${name}, ${decodeTokens} tokens one by one`, 'tokens/s', both('decode')),
   );
 }
-printBench({ title: 'Transformer forward pass on one thread, float32 weights', results });
+printBench({ title: 'Transformer forward pass with float32 weights, ours on every thread, the peer on one', results });
 
 function models(): [string, string][] {
   const shared = process.env.HALFTONE_SHARED ?? fileURLToPath(new URL('../../../../shared', import.meta.url));

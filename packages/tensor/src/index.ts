@@ -11,6 +11,7 @@ export { type ErrorCode, HalftoneError, type HalftoneErrorOptions, isHalftoneErr
 export type { Overflow } from './float-format.js';
 export { float16ToNumber, numberToFloat16, roundToFloat16 } from './float16.js';
 export { GGML_TYPES, type GgmlType, type GgmlTypeInfo, isGgmlType } from './ggml-types.js';
+export type * from './kernel-contracts.js';
 export { type NativeDType, nativeData } from './native-data.js';
 export type * from './quantized.js';
 export { elementCount, rowMajorStride, sameShape } from './shape.js';

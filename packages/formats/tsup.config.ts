@@ -1,7 +1,15 @@
 import { defineConfig } from 'tsup';
 
 export default defineConfig({
-  entry: ['src/index.ts', 'src/node.ts', 'src/conformance.ts'],
+  entry: [
+    'src/index.ts',
+    'src/node.ts',
+    'src/layouts.ts',
+    'src/npy.ts',
+    'src/onnx.ts',
+    'src/hub.ts',
+    'src/conformance.ts',
+  ],
   format: 'esm',
   target: 'es2022',
   sourcemap: true,

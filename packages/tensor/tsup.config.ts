@@ -1,7 +1,7 @@
 import { defineConfig } from 'tsup';
 
 export default defineConfig({
-  entry: ['src/index.ts', 'src/ndarray.ts', 'src/ggml.ts', 'src/validate.ts', 'src/conformance.ts'],
+  entry: ['src/index.ts', 'src/ndarray.ts', 'src/ggml.ts', 'src/codebooks.ts', 'src/validate.ts', 'src/conformance.ts'],
   format: 'esm',
   target: 'es2022',
   sourcemap: true,

@@ -1,11 +1,4 @@
-import {
-  type DType,
-  GGML_TYPES,
-  type GgmlType,
-  isGgmlType,
-  type MetadataValue,
-  type StorageType,
-} from '@halftone/tensor';
+import { type DType, type GgmlType, isGgmlType, type MetadataValue, type StorageType } from '@halftone/tensor';
 
 /** Scalar types of GGUF metadata. */
 export type GgufScalarType =
@@ -91,6 +84,35 @@ export const GGUF_DEFAULT_ALIGNMENT = 32;
 export const GGUF_MAX_NAME_BYTES = 63;
 export const GGUF_MAX_DIMENSIONS = 4;
 
+/** ggml's block types: `enum ggml_type`. */
+const BLOCK_TYPE_IDS: Readonly<Record<GgmlType, number>> = {
+  Q4_0: 2,
+  Q4_1: 3,
+  Q5_0: 6,
+  Q5_1: 7,
+  Q8_0: 8,
+  Q2_K: 10,
+  Q3_K: 11,
+  Q4_K: 12,
+  Q5_K: 13,
+  Q6_K: 14,
+  IQ2_XXS: 16,
+  IQ2_XS: 17,
+  IQ3_XXS: 18,
+  IQ1_S: 19,
+  IQ4_NL: 20,
+  IQ3_S: 21,
+  IQ2_S: 22,
+  IQ4_XS: 23,
+  IQ1_M: 29,
+  TQ1_0: 34,
+  TQ2_0: 35,
+  MXFP4: 39,
+  NVFP4: 40,
+  Q1_0: 41,
+  Q2_0: 42,
+};
+
 /** ggml's plain element types: `enum ggml_type`. */
 const ELEMENT_IDS: Readonly<Partial<Record<DType, number>>> = {
   f32: 0,
@@ -109,39 +131,25 @@ const OTHER_NAMES: Readonly<Record<number, string>> = {
   5: 'Q4_3 (removed from ggml)',
   9: 'Q8_1',
   15: 'Q8_K',
-  16: 'IQ2_XXS',
-  17: 'IQ2_XS',
-  18: 'IQ3_XXS',
-  19: 'IQ1_S',
-  20: 'IQ4_NL',
-  21: 'IQ3_S',
-  22: 'IQ2_S',
-  23: 'IQ4_XS',
-  29: 'IQ1_M',
   31: 'Q4_0_4_4 (removed from ggml)',
   32: 'Q4_0_4_8 (removed from ggml)',
   33: 'Q4_0_8_8 (removed from ggml)',
-  34: 'TQ1_0',
-  35: 'TQ2_0',
   36: 'IQ4_NL_4_4 (removed from ggml)',
   37: 'IQ4_NL_4_8 (removed from ggml)',
   38: 'IQ4_NL_8_8 (removed from ggml)',
-  39: 'MXFP4',
-  40: 'NVFP4',
-  41: 'Q1_0',
-  42: 'Q2_0',
 };
 
 /** The storage type of a ggml type id; undefined for those not read here. */
 export function storageTypeOf(id: number): StorageType | undefined {
-  for (const [type, info] of Object.entries(GGML_TYPES)) if (info.id === id) return type as GgmlType;
-  for (const [dtype, elementId] of Object.entries(ELEMENT_IDS)) if (elementId === id) return dtype as DType;
+  for (const [type, typeId] of Object.entries({ ...BLOCK_TYPE_IDS, ...ELEMENT_IDS })) {
+    if (typeId === id) return type as StorageType;
+  }
   return undefined;
 }
 
 /** The ggml type id of a storage type; undefined for element types that ggml does not have. */
 export function ggmlTypeId(type: StorageType): number | undefined {
-  return isGgmlType(type) ? GGML_TYPES[type].id : ELEMENT_IDS[type];
+  return isGgmlType(type) ? BLOCK_TYPE_IDS[type] : ELEMENT_IDS[type];
 }
 
 /** What ggml calls a type id, for messages. */

@@ -1,7 +1,7 @@
 import { GGML_TYPES, type GgmlType, type PackedTensor } from '@halftone/tensor';
 
 /** Byte addresses of the f16 fields in a block. */
-const FLOAT_FIELDS: Readonly<Record<GgmlType, readonly number[]>> = {
+const FLOAT_FIELDS: Readonly<Partial<Record<GgmlType, readonly number[]>>> = {
   Q4_0: [0],
   Q4_1: [0, 2],
   Q5_0: [0],
@@ -28,7 +28,7 @@ export function randomBlocks(type: GgmlType, rows: number, columns: number, seed
     bytes[i] = state >>> 24;
   }
   for (let block = 0; block < blocks; block++) {
-    for (const [index, field] of FLOAT_FIELDS[type].entries()) {
+    for (const [index, field] of (FLOAT_FIELDS[type] ?? []).entries()) {
       const at = block * blockBytes + field;
       if (block < SPECIAL_SCALES.length) {
         const word = SPECIAL_SCALES[(block * (index + 1)) % SPECIAL_SCALES.length];

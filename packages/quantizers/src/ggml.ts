@@ -1,8 +1,8 @@
 import { GGML_TYPES, type GgmlType, HalftoneError, type QuantizeContext, type Tensor } from '@halftone/tensor';
 import { GGML_SCHEMES } from '@halftone/tensor/ggml';
-import { chooseKQuantAffineScales } from './ggml/k-quant-affine.js';
+import { chooseKQuantAffineScales, type KQuantAffineType } from './ggml/k-quant-affine.js';
 import { chooseKQuantSymmetricScales } from './ggml/k-quant-symmetric.js';
-import { chooseWeightedLegacyScales, quantizeLegacy } from './ggml/legacy.js';
+import { chooseWeightedLegacyScales, type LegacyType, quantizeLegacy } from './ggml/legacy.js';
 import type { FrozenGrid, GridQuantizer } from './grid-quantizer.js';
 import { inputImportance, type WeightRows, weightRows } from './internal/weight.js';
 import { roundNearest, withCodes } from './round-nearest.js';
@@ -27,6 +27,8 @@ export interface GgmlOptions {
  * Sources: ggml-quants.c of llama.cpp; layouts in `GGML_SCHEMES`.
  */
 export function ggml(type: GgmlType, options: GgmlOptions = {}): GridQuantizer {
+  if (!isEncodedType(type))
+    throw new HalftoneError('UNSUPPORTED', `there is no encoder for ${type} yet`, { where: 'ggml' });
   const scheme = GGML_SCHEMES[type];
   const where = `ggml:${type}`;
   const weighted = options.importance !== false && type !== 'Q8_0';
@@ -93,4 +95,8 @@ export function ggml(type: GgmlType, options: GgmlOptions = {}): GridQuantizer {
       return roundNearest(weight, chooseScales(weight, context), context);
     },
   };
+}
+
+function isEncodedType(type: GgmlType): type is LegacyType | KQuantAffineType | 'Q3_K' | 'Q6_K' {
+  return type in GGML_SCHEMES && /^Q[2-8]_(0|1|K)$/.test(type) && type !== 'Q2_0';
 }

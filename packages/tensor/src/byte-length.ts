@@ -12,8 +12,7 @@ export function rowByteLength(dtype: StorageType, columns: number): number {
   if (!isGgmlType(dtype)) return Math.ceil((columns * dtypeInfo('tensor', dtype).bits) / 8);
   const { blockSize, blockBytes } = GGML_TYPES[dtype];
   if (columns % blockSize !== 0) {
-    const fix = 'choose a type with smaller blocks or pad';
-    fail('SHAPE', 'tensor', `a row of ${columns} is not whole ${dtype} blocks of ${blockSize}; ${fix}`);
+    fail('SHAPE', 'tensor', `a row of ${columns} is not whole ${dtype} blocks of ${blockSize}; pad it`);
   }
   return (columns / blockSize) * blockBytes;
 }

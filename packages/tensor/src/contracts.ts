@@ -3,7 +3,16 @@
  * Types only: importing this file costs nothing at run time.
  */
 import type { QuantizedTensor, Scheme } from './quantized.js';
-import type { Awaitable, LazyTensor, ReadIntoOptions, ReadOptions, StorageType, Tensor } from './types.js';
+import type {
+  Awaitable,
+  LazyTensor,
+  PackedTensor,
+  ReadIntoOptions,
+  ReadOptions,
+  Shape,
+  StorageType,
+  Tensor,
+} from './types.js';
 
 /** Options of every long-running function. */
 export interface WorkOptions {
@@ -55,6 +64,8 @@ export interface Checkpoint {
   readonly metadata: ReadonlyMap<string, MetadataValue>;
   /** In file order. */
   readonly tensors: ReadonlyMap<string, LazyTensor>;
+  /** Weights that a layout (GPTQ, AWQ, ...) keeps in several tensors, by the name of the weight. Their tensors are not in `tensors`. */
+  readonly quantized?: ReadonlyMap<string, LazyQuantizedTensor>;
   /** Bytes of all files, headers included. */
   readonly byteLength: number;
   close(): Promise<void>;
@@ -73,6 +84,69 @@ export interface TensorEntry {
   readonly name: string;
   readonly dtype: StorageType;
   readonly shape: readonly number[];
+}
+
+// ---------------------------------------------------------------- layouts of quantized weights
+
+/** A quantized weight that is still in its file, as one tensor or several. Reading is repeatable. */
+export interface LazyQuantizedTensor {
+  readonly kind: 'lazy-quantized';
+  /** Of the weight as a model names it: `model.layers.0.mlp.up_proj.weight`. */
+  readonly name: string;
+  readonly shape: Shape;
+  readonly scheme: Scheme;
+  /** The layout's name. */
+  readonly layout: string;
+  /** Names of the tensors that hold it. */
+  readonly stored: readonly string[];
+  /** Bytes of those tensors. */
+  readonly byteLength: number;
+  /** Throws `FORMAT` for parts that do not fit each other, `RANGE` for codes and indices beyond their tables. */
+  read(options?: ReadOptions): Promise<QuantizedTensor>;
+}
+
+/** A parsed JSON object from a file: nothing about it is certain. */
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/**
+ * How one tool names and packs quantized weights inside a container, together with the `config.json` that its runtime reads.
+ * Layouts repack and never round: what a layout cannot hold exactly is refused with the reason.
+ */
+export interface WeightLayout {
+  /** As `quantization_config.quant_method` says where there is such a key: `gptq`, `awq`, `compressed-tensors`, ... */
+  readonly name: string;
+  /** Whether the checkpoint is in this layout, by `config.json` and the names and types of its tensors. */
+  detect(checkpoint: Checkpoint, config?: JsonObject): boolean;
+  /**
+   * The quantized weights of a checkpoint that `detect` accepted, by name. Reads no weights (small tensors that hold settings,
+   * yes). Throws `FORMAT` for parts that are missing or do not fit, `UNSUPPORTED` for variants that are not read.
+   */
+  weights(
+    checkpoint: Checkpoint,
+    config?: JsonObject,
+    options?: ReadOptions,
+  ): Awaitable<ReadonlyMap<string, LazyQuantizedTensor>>;
+  /** Absent: the layout is only read. */
+  readonly writer?: LayoutWriter;
+}
+
+export interface LayoutWriter {
+  /**
+   * The tensors that hold weight `name`, exactly. Throws `UNSUPPORTED` with the reason for what the layout cannot hold.
+   * `settings` is what the configuration must say about it. A pure function.
+   */
+  split(name: string, weight: QuantizedTensor): SplitWeight;
+  /**
+   * Keys to set in `config.json` (`quantization_config`). `plain` are the linear layers of the model that are not quantized, by the
+   * names of their weights. Throws `UNSUPPORTED` when one file cannot hold these settings together.
+   */
+  config(weights: ReadonlyMap<string, JsonObject>, plain: readonly string[]): JsonObject;
+}
+
+export interface SplitWeight {
+  /** In the order of the file, by full name. */
+  readonly tensors: ReadonlyMap<string, PackedTensor>;
+  readonly settings: JsonObject;
 }
 
 // ---------------------------------------------------------------- statistics and quantizers

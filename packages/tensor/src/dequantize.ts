@@ -31,7 +31,7 @@ export function toFloat32(source: Tensor | PackedTensor<DType> | QuantizedTensor
  * Each step is rounded to float32, in this order (absent parts are skipped, absent scales are 1):
  * 1. `scale = scales * globalScale`, where quantized scales are decoded by this same function;
  * 2. `value = scale * (code - zero) + offset`; on float and lookup grids the code's value stands for `code - zero`,
- *    and with several stages that is the sum of the stages' vectors;
+ *    and with several stages that is the sum of the stages' vectors, negated where `signs` says so;
  * 3. columns go from stored to logical order (`permutation`), then times `channelScale`, plus `outliers`, plus `lowRank`
  *    (whose product is summed in float64).
  *
@@ -41,7 +41,7 @@ export function toFloat32(source: Tensor | PackedTensor<DType> | QuantizedTensor
  * with 5 or 8 exponent bits have IEEE's infinities and NaN; all others are finite.
  *
  * Does not apply `scheme.input`: that belongs to the matrix product.
- * Throws `SHAPE` when there are too few or too many codes, scales, zeros or offsets and `RANGE` for a code beyond the
+ * Throws `SHAPE` when there are too few or too many codes, signs, scales, zeros or offsets and `RANGE` for a code beyond the
  * codebook. All else is taken on trust: parts that come from a file are checked by `@halftone/tensor/validate`.
  */
 export function dequantize(q: QuantizedTensor, out?: Float32Array): Float32Array {
@@ -85,6 +85,11 @@ function gridValues(
     const from = (Math.floor(i / vectors) * entries + code) * vectorLength;
     const to = (i % vectors) * vectorLength;
     for (let k = 0; k < vectorLength; k++) values[to + k] = (values[to + k] as number) + (codebook[from + k] as number);
+  }
+  if (parts.signs !== undefined) {
+    const signs = unpackCodes(parts.signs);
+    expectCount('dequantize', 'signs', signs.length, values.length);
+    for (let i = 0; i < values.length; i++) if (signs[i]) values[i] = -(values[i] as number);
   }
   return values;
 }

@@ -24,9 +24,8 @@ export type NativeDType = keyof typeof NATIVE;
  * Throws `DTYPE` for types that JavaScript cannot index, `SHAPE` when bytes and shape disagree.
  */
 export function nativeData<T extends NativeDType>(tensor: PackedTensor<T>): InstanceType<(typeof NATIVE)[T]> {
-  const { dtype, shape, bytes } = packed(tensor.dtype, tensor.shape, tensor.bytes);
-  if (!Object.hasOwn(NATIVE, dtype))
-    fail('DTYPE', 'nativeData', `no typed array holds ${dtype} [${shape}]; use decode`);
+  const { dtype, bytes } = packed(tensor.dtype, tensor.shape, tensor.bytes);
+  if (!Object.hasOwn(NATIVE, dtype)) fail('DTYPE', 'nativeData', `no typed array holds ${dtype}; use decode`);
   return nativeView(dtype, bytes) as InstanceType<(typeof NATIVE)[T]>;
 }
 

@@ -10,8 +10,17 @@ export type Grid =
   | { readonly type: 'affine'; readonly bits: number; readonly signed: boolean; readonly symmetric: boolean }
   /** Small floats: sign, `exponent` bits, `mantissa` bits. */
   | { readonly type: 'float'; readonly exponent: number; readonly mantissa: number; readonly bias: number }
-  /** Codes index `parts.codebook`, whose rows are vectors of `vectorLength` values. */
-  | { readonly type: 'lookup'; readonly bits: number; readonly vectorLength: number; readonly stages: number };
+  /**
+   * Codes index `parts.codebook`, whose rows are vectors of `vectorLength` values. With `signs`, the codebook holds magnitudes
+   * and `parts.signs` says which elements are negative.
+   */
+  | {
+      readonly type: 'lookup';
+      readonly bits: number;
+      readonly vectorLength: number;
+      readonly stages: number;
+      readonly signs?: boolean;
+    };
 
 /** Which elements share a scale. Axes count from 0; axis 1 of a weight `[out, in]` is the input. */
 export type Granularity =
@@ -65,6 +74,8 @@ export interface QuantizedParts {
   /** One factor for the whole tensor, multiplied into the scales. */
   readonly globalScale?: number;
   readonly codebook?: Tensor<Float32Array>;
+  /** One for each element, in the shape of the tensor: 1 where the value of the codebook is negated, else 0. */
+  readonly signs?: Codes;
   /** `[in]`: the group of each input column (GPTQ's g_idx). */
   readonly groupIndex?: Uint32Array;
   /** `[in]`: column `permutation[j]` of the logical tensor is stored at `j`. */

@@ -70,6 +70,13 @@ export function validateQuantized(q: QuantizedTensor, where = 'quantized tensor'
     whole('block columns', granularity.columns, 1, 2 ** 53);
   }
   part('codes', parts.codes, codesShape(q));
+  const signed = grid.type === 'lookup' && grid.signs === true;
+  check(
+    signed === (parts.signs !== undefined),
+    'UNSUPPORTED',
+    signed ? 'a grid with signs needs the part signs' : 'signs on a grid without them',
+  );
+  if (parts.signs !== undefined) part('signs', parts.signs, shape);
   const parameters = parameterShape(shape, granularity);
   for (const name of ['scales', 'zeros', 'offsets'] as const) {
     const tensor = parts[name];

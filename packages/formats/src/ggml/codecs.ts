@@ -21,7 +21,7 @@ import { q6_K } from './q6-k.js';
 import { q8_0 } from './q8.js';
 
 /** All block codecs by type. Import single ones (`q4_K`) instead where the size of a bundle matters. */
-export const GGML_CODECS: { readonly [T in GgmlType]: GgmlCodec<T> } = {
+export const GGML_CODECS = {
   Q4_0: q4_0,
   Q4_1: q4_1,
   Q5_0: q5_0,
@@ -32,7 +32,7 @@ export const GGML_CODECS: { readonly [T in GgmlType]: GgmlCodec<T> } = {
   Q4_K: q4_K,
   Q5_K: q5_K,
   Q6_K: q6_K,
-};
+} as { readonly [T in GgmlType]: GgmlCodec<T> };
 
 /**
  * Values of a tensor as GGUF files store it: ggml blocks, or plain elements (`f32`, `f16`, `bf16` and others).
@@ -40,7 +40,7 @@ export const GGML_CODECS: { readonly [T in GgmlType]: GgmlCodec<T> } = {
  * Throws `DTYPE` for an unknown type, `SHAPE` for bytes or an `out` that do not fit.
  */
 export function decodeGgml(packed: PackedTensor<StorageType>, out?: Float32Array): Float32Array {
-  if (isGgmlType(packed.dtype)) return GGML_CODECS[packed.dtype].decode(packed, out);
+  if (isGgmlType(packed.dtype)) return codecOf(packed.dtype, 'decodeGgml').decode(packed, out);
   if (isDType(packed.dtype)) return decode(packed as PackedTensor<DType>, out);
   throw new HalftoneError('DTYPE', `unknown storage type ${JSON.stringify(packed.dtype)}`, { where: 'decodeGgml' });
 }
@@ -77,5 +77,7 @@ function codecOf(type: string, where: string): GgmlCodec {
       where,
     });
   }
-  return GGML_CODECS[type];
+  const codec: GgmlCodec | undefined = GGML_CODECS[type];
+  if (codec === undefined) throw new HalftoneError('UNSUPPORTED', `${type} blocks cannot be read yet`, { where });
+  return codec;
 }

@@ -19,7 +19,7 @@ const HALF_BLOCK = 16;
 export function isPanelScheme({ grid, granularity }: Scheme): boolean {
   const bits = grid.type === 'float' ? 1 + grid.exponent + grid.mantissa : grid.bits;
   if (!Number.isInteger(bits) || bits < 1 || bits > 8) return false;
-  if (grid.type === 'lookup' && (grid.vectorLength !== 1 || grid.stages !== 1)) return false;
+  if (grid.type === 'lookup' && (grid.vectorLength !== 1 || grid.stages !== 1 || grid.signs === true)) return false;
   if (granularity.type === 'group') return granularity.axis === 1 && granularity.size % HALF_BLOCK === 0;
   return granularity.type === 'tensor' || (granularity.type === 'axis' && granularity.axis === 0);
 }

@@ -7,7 +7,7 @@ import { codeEntries } from './tables.js';
 type BlockForm = readonly [storage: Storage, groups: 1 | 2, center: number | 'offsets'];
 
 /** Codes that a file stores with a bias keep it, or a larger one, which the center takes away again. */
-const BLOCK_FORMS: Readonly<Record<GgmlType, BlockForm>> = {
+const BLOCK_FORMS = {
   Q4_0: ['nibble', 1, 8],
   Q4_1: ['nibble', 1, 'offsets'],
   Q5_0: ['sixBit', 1, 32],
@@ -18,11 +18,14 @@ const BLOCK_FORMS: Readonly<Record<GgmlType, BlockForm>> = {
   Q4_K: ['nibble', 1, 'offsets'],
   Q5_K: ['sixBit', 1, 'offsets'],
   Q6_K: ['sixBit', 2, 32],
-};
+} as const satisfies Readonly<Partial<Record<GgmlType, BlockForm>>>;
+
+/** ggml types that are repacked as they are; others are unpacked first. */
+type RepackedType = keyof typeof BLOCK_FORMS;
 
 /** How ggml blocks are held: as `panelWeight` holds the unpacked weight. */
-export function blockForm(type: GgmlType): QuantizedForm {
-  const [storage, groups, center] = BLOCK_FORMS[type];
+export function blockForm(type: RepackedType): QuantizedForm {
+  const [storage, groups, center]: BlockForm = BLOCK_FORMS[type];
   const offsets = center === 'offsets';
   const stored = offsets ? 0 : center;
   return { layout: { storage, groups, offsets }, center: stored, entries: codeEntries(stored) };
@@ -32,7 +35,7 @@ export function blockForm(type: GgmlType): QuantizedForm {
 export const FLOAT_TYPES = ['f32', 'f16', 'bf16'] as const;
 
 /** How a file may store a weight that is taken as it is. */
-export type StoredType = GgmlType | (typeof FLOAT_TYPES)[number];
+export type StoredType = RepackedType | (typeof FLOAT_TYPES)[number];
 
 export function isStoredType(dtype: string): dtype is StoredType {
   return Object.hasOwn(BLOCK_FORMS, dtype) || FLOAT_TYPES.some((type) => type === dtype);

@@ -106,7 +106,9 @@ describe.each(BUILDS)('repacking in the %s build', (build) => {
     const actual = new Uint32Array(held.arena.memory.buffer, held.weight, words.length).slice();
     const expected = withPlainNaN(words, isFloat);
     expect(withPlainNaN(actual, isFloat).findIndex((word, i) => word !== expected[i])).toBe(-1);
-    expect(isGgmlType(weight.dtype) ? blockForm(weight.dtype) : undefined).toEqual(quantized);
+    expect(weight.dtype in GGML_TYPES ? blockForm(weight.dtype as Parameters<typeof blockForm>[0]) : undefined).toEqual(
+      quantized,
+    );
     expect(held.quantized?.gemv).toEqual(quantized && `${kernelName(build, quantized.layout)}Gemv`);
     expect(held.panels * held.panelBytes).toBe(words.byteLength);
     expect(held.byteLength).toBe(

@@ -1,0 +1,1 @@
+export { type WithLayoutsOptions, withLayouts } from './layouts/with-layouts.js';

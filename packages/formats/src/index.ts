@@ -51,6 +51,7 @@ export {
   writeGguf,
 } from './gguf-writer.js';
 export { type HttpSourceOptions, httpSource } from './http-source.js';
+export { type WithLayoutsOptions, withLayouts } from './layouts/with-layouts.js';
 export { llama2c, llama2cConfig } from './llama2c.js';
 export { type MemorySink, memorySink } from './memory-sink.js';
 export { arrayBufferSource, blobSource } from './memory-source.js';

@@ -1,1 +1,1 @@
-export { type WithLayoutsOptions, withLayouts } from './layouts/with-layouts.js';
+export type { LayoutWriter, LazyQuantizedTensor, SplitWeight, WeightLayout } from '@halftone/tensor';

@@ -15,7 +15,13 @@ function plan(source: ModelSource, recipe: Recipe): OutputPlan {
   const facts = recipeModel(source);
   const tensors = [...source.checkpoint.tensors.values()].map((tensor: LazyTensor) => {
     const place = places.get(tensor.name) ?? { role: 'other' };
-    const treatment = recipe.treat({ name: tensor.name, shape: tensor.shape, model: facts, ...place });
+    const treatment = recipe.treat({
+      name: tensor.name,
+      shape: tensor.shape,
+      stored: tensor.dtype,
+      model: facts,
+      ...place,
+    });
     requireFloat(tensor.name, treatment.storage, recipe);
     return { name: tensor.name, sourceName: tensor.name, source: tensor, place, treatment };
   });
@@ -45,7 +51,7 @@ function requireFloat(name: string, storage: string, recipe: Recipe): void {
   if (!isGgmlType(storage)) return;
   throw new HalftoneError(
     'UNSUPPORTED',
-    `recipe ${recipe.name} stores ${name} as ${storage}, which safetensors cannot hold; write a .gguf file, or use F32, F16 or BF16`,
+    `recipe ${recipe.name} stores ${name} as ${storage}, which safetensors cannot hold; write a .gguf file, name a layout, or decode to F32, F16 or BF16`,
     { where: 'safetensors', details: { tensor: name, storage } },
   );
 }
@@ -55,6 +61,7 @@ function sideFiles(source: ModelSource, recipe: Recipe): [string, Uint8Array][] 
   const storage = recipe.treat({
     name: source.graph.embedding,
     shape: [config.vocabSize, config.hiddenSize],
+    stored: source.checkpoint.tensors.get(source.graph.embedding)?.dtype ?? 'f32',
     model: recipeModel(source),
     role: 'token-embedding',
   }).storage;

@@ -13,6 +13,7 @@ export {
   q5_K,
   q6_K,
   q8_0,
+  repackAsGgml,
   unpackGgml,
 } from './ggml/index.js';
 export { type GgufCheckpoint, type GgufCodec, gguf, isGgufCheckpoint } from './gguf.js';

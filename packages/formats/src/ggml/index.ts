@@ -8,3 +8,4 @@ export { q5_0, q5_1 } from './q5.js';
 export { q5_K } from './q5-k.js';
 export { q6_K } from './q6-k.js';
 export { q8_0 } from './q8.js';
+export { repackAsGgml } from './repack-as-ggml.js';

@@ -1,4 +1,4 @@
-export { type DownloadModelOptions, downloadModel } from './hub/download-model.js';
+export { type DownloadModelOptions, downloadModel, hubModelFiles } from './hub/download-model.js';
 export {
   type HubFile,
   type HubOptions,

@@ -34,7 +34,7 @@ export async function downloadModel(model: HubModel, options: DownloadModelOptio
     if (unreachable && cached !== undefined) return cached;
     throw error;
   }
-  const wanted = neededFiles(model, snapshot.files);
+  const wanted = hubModelFiles(model, snapshot.files);
   const folder = join(storage, 'snapshots', snapshot.commit);
   for (const file of wanted) await ensureFile(storage, folder, model, snapshot.commit, file, options);
   if (model.revision !== snapshot.commit && isSafePath(model.revision)) {
@@ -45,8 +45,11 @@ export async function downloadModel(model: HubModel, options: DownloadModelOptio
   return model.path === undefined ? folder : join(folder, model.path);
 }
 
-/** The files of a snapshot to download: see `downloadModel`. */
-function neededFiles({ repo, path }: HubModel, files: readonly HubFile[]): HubFile[] {
+/**
+ * The files of a repository that a model needs: see `downloadModel`. Throws `IO` for a repository without weights or with several
+ * GGUF models, and for a named file that is not there.
+ */
+export function hubModelFiles({ repo, path }: HubModel, files: readonly HubFile[]): HubFile[] {
   if (path !== undefined) return namedFiles(repo, path, files);
   const top = files.filter((file) => !file.path.includes('/'));
   const small = top.filter(({ path: name }) => SMALL_FILES.test(name) || name === 'chat_template.jinja');

@@ -18,7 +18,7 @@ export {
 } from './ggml/index.js';
 export { type GgufCheckpoint, type GgufCodec, gguf, isGgufCheckpoint } from './gguf.js';
 export { GGUF_ARCHITECTURES, type GgufArchitecture, isGgufArchitecture } from './gguf-model/architectures.js';
-export { type FactorsRopeScaling, ggufAsHuggingFace, type HuggingFaceView } from './gguf-model/gguf-as-hugging-face.js';
+export { ggufAsHuggingFace, type HuggingFaceView } from './gguf-model/gguf-as-hugging-face.js';
 export {
   applyGgufTransform,
   type GgufModelPlan,
@@ -27,6 +27,7 @@ export {
 } from './gguf-model/hugging-face-to-gguf.js';
 export { permuteHeadRows, permuteRowsLazy } from './gguf-model/permute-rows.js';
 export { type Llama3RopeScaling, llama3RopeFactors } from './gguf-model/rope-factors.js';
+export type { FactorsRopeScaling } from './gguf-model/rope-scaling.js';
 export { ggufRequiredTensors, ggufTensorName, huggingFaceTensorName } from './gguf-model/tensor-names.js';
 export { transposeLazy } from './gguf-model/transpose-lazy.js';
 export type { GgufExtraTensor, GgufTensorPlan, GgufTransform } from './gguf-model/types.js';

@@ -25,6 +25,7 @@ export {
   type HuggingFaceModel,
   huggingFaceToGguf,
 } from './gguf-model/hugging-face-to-gguf.js';
+export { imatrixFromStatistics, imatrixStatistics } from './gguf-model/imatrix-statistics.js';
 export { permuteHeadRows, permuteRowsLazy } from './gguf-model/permute-rows.js';
 export { type Llama3RopeScaling, llama3RopeFactors } from './gguf-model/rope-factors.js';
 export type { FactorsRopeScaling } from './gguf-model/rope-scaling.js';
@@ -54,6 +55,10 @@ export {
 } from './gguf-writer.js';
 export { type HttpSourceOptions, httpSource } from './http-source.js';
 export { type WithLayoutsOptions, withLayouts } from './layouts/with-layouts.js';
+export { readImatrix } from './imatrix.js';
+export { readImatrixDat, writeImatrixDat } from './imatrix-dat.js';
+export { type Imatrix, type ImatrixEntry, imatrixMeans } from './imatrix-entry.js';
+export { readImatrixGguf, writeImatrixGguf } from './imatrix-gguf.js';
 export { llama2c, llama2cConfig } from './llama2c.js';
 export { type MemorySink, memorySink } from './memory-sink.js';
 export { arrayBufferSource, blobSource } from './memory-source.js';

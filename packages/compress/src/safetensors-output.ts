@@ -27,6 +27,7 @@ function plan(source: ModelSource, recipe: Recipe): OutputPlan {
   });
   const layout = safetensorsLayout(
     tensors.map(({ name, source, treatment }) => ({ name, dtype: treatment.storage, shape: source.shape })),
+    { metadata: { format: 'pt', ...fileMetadata(source) } },
   );
   const placement = new Map(layout.tensors.map((tensor) => [tensor.name, tensor]));
   const side = sideFiles(source, recipe);
@@ -45,6 +46,12 @@ function plan(source: ModelSource, recipe: Recipe): OutputPlan {
       return { ...tensor, file: 0, offset, byteLength };
     }),
   };
+}
+
+/** What a safetensors source says about itself: layouts may describe their tensors there. */
+function fileMetadata({ checkpoint }: ModelSource): Record<string, string> {
+  if (checkpoint.format !== 'safetensors') return {};
+  return Object.fromEntries(Array.from(checkpoint.metadata, ([key, value]) => [key, String(value)]));
 }
 
 function requireFloat(name: string, storage: string, recipe: Recipe): void {

@@ -54,11 +54,11 @@ export {
   writeGguf,
 } from './gguf-writer.js';
 export { type HttpSourceOptions, httpSource } from './http-source.js';
-export { type WithLayoutsOptions, withLayouts } from './layouts/with-layouts.js';
 export { readImatrix } from './imatrix.js';
 export { readImatrixDat, writeImatrixDat } from './imatrix-dat.js';
 export { type Imatrix, type ImatrixEntry, imatrixMeans } from './imatrix-entry.js';
 export { readImatrixGguf, writeImatrixGguf } from './imatrix-gguf.js';
+export { type WithLayoutsOptions, withLayouts } from './layouts/with-layouts.js';
 export { llama2c, llama2cConfig } from './llama2c.js';
 export { type MemorySink, memorySink } from './memory-sink.js';
 export { arrayBufferSource, blobSource } from './memory-source.js';

@@ -81,15 +81,24 @@ describe.skipIf(!oracleAvailable())('what llama.cpp makes of them (skipped where
     return path;
   }
 
-  const FORWARD = { gemma: gemmaLogits, gemma2: gemmaLogits, gemma3_text: gemmaLogits, phi: phiLogits, phi3: phi3Logits };
+  const FORWARD = {
+    gemma: gemmaLogits,
+    gemma2: gemmaLogits,
+    gemma3_text: gemmaLogits,
+    phi: phiLogits,
+    phi3: phi3Logits,
+  };
 
-  it.each(Object.keys(FORWARD) as (keyof typeof FORWARD)[])('gives the logits of the definition of %s', async (name) => {
-    const config: Config = TINY_ARCHITECTURES[name];
-    const weights = tinyWeights(config);
-    const path = await written(config, weights);
-    const expected = FORWARD[name](config, weights, TOKENS);
-    closeTo(await llamaLogits(path, TOKENS), expected);
-  });
+  it.each(Object.keys(FORWARD) as (keyof typeof FORWARD)[])(
+    'gives the logits of the definition of %s',
+    async (name) => {
+      const config: Config = TINY_ARCHITECTURES[name];
+      const weights = tinyWeights(config);
+      const path = await written(config, weights);
+      const expected = FORWARD[name](config, weights, TOKENS);
+      closeTo(await llamaLogits(path, TOKENS), expected);
+    },
+  );
 
   it('takes the long rotary factors of phi3 for a long context', async () => {
     const config: Config = TINY_ARCHITECTURES.phi3;

@@ -143,6 +143,8 @@ export interface LayoutWriter {
    * names of their weights. Throws `UNSUPPORTED` when one file cannot hold these settings together.
    */
   config(weights: ReadonlyMap<string, JsonObject>, plain: readonly string[]): JsonObject;
+  /** Entries for the metadata of the container itself (`__metadata__` of safetensors), where the layout describes itself there. */
+  metadata?(weights: ReadonlyMap<string, JsonObject>): Readonly<Record<string, string>>;
 }
 
 export interface SplitWeight {

@@ -1,4 +1,5 @@
 import type { WeightLayout } from '@halftone/tensor';
+import { halftone } from './native.js';
 
 /** Every layout of quantized weights, in the order in which they are tried. Import single ones where the size of a bundle matters. */
-export const WEIGHT_LAYOUTS: readonly WeightLayout[] = [];
+export const WEIGHT_LAYOUTS: readonly WeightLayout[] = [halftone];

@@ -25,7 +25,7 @@ export interface StoreInLayoutOptions extends WorkOptions {
   readonly weights: readonly string[];
 }
 
-/** A checkpoint in another layout: plain tensors that any safetensors writer takes. */
+/** A checkpoint in another layout: plain tensors and metadata that any safetensors writer takes. */
 export interface StoredInLayout {
   readonly checkpoint: Checkpoint;
   /** Keys to set in `config.json`. */
@@ -83,8 +83,9 @@ export async function storeInLayout(checkpoint: Checkpoint, options: StoreInLayo
   }
   for (const tensor of checkpoint.tensors.values()) if (!quantized.has(tensor.name)) tensors.set(tensor.name, tensor);
   const { quantized: _, ...rest } = checkpoint;
+  const metadata = new Map(Object.entries(writer.metadata?.(settings) ?? {}));
   return {
-    checkpoint: { ...rest, format: 'safetensors', tensors, close: () => checkpoint.close() },
+    checkpoint: { ...rest, format: 'safetensors', metadata, tensors, close: () => checkpoint.close() },
     config: writer.config(
       settings,
       weights.filter((name) => !settings.has(name)),

@@ -1,4 +1,5 @@
 import { asStored, decodedSource, inGgmlBlocks, inLayout, parseRecipe, type Recipe } from '@halftone/compress';
+import { checkpointBytes } from '@halftone/eval';
 import { WEIGHT_LAYOUTS } from '@halftone/formats/layouts';
 import { HalftoneError } from '@halftone/tensor';
 import type { ModelSource } from '@halftone/transformer';
@@ -53,7 +54,10 @@ async function convertAction(model: string, options: ConvertOptions, context: Co
   const source = await openModelArgument(model, work);
   try {
     const { converted, recipe } = await convertedSource(source, options, work);
-    const report = await writeModel(converted, model, { recipe, out: options.out }, context);
+    const written = await writeModel(converted, model, { recipe, out: options.out }, context);
+    // A layout's tensors are not weights: what is written counts against the weights that were read.
+    const weightBytes = written.layers.reduce((sum, { bytes }) => sum + bytes, 0);
+    const report = { ...written, bitsPerWeight: (8 * weightBytes) / checkpointBytes(source.checkpoint).elements };
     context.progress.stop();
     if (context.json) {
       context.printJson({ ...report, out: options.out, peakRssBytes: process.resourceUsage().maxRSS * 1024 });

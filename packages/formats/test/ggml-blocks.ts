@@ -62,11 +62,11 @@ export function randomBlocks(type: GgmlType, rows: number, columns: number, seed
       if ((bytesOfBlock[at + 1] & 0x7c) === 0x7c) bytesOfBlock[at + 1] ^= 0x10;
     }
     if (type === 'IQ1_M') fixScatteredScale(bytesOfBlock, SPECIAL_SCALES[block]);
-    for (let at = 0; at < (SCALE_BYTES[type] ?? 0); at++) {
-      if (block < SPECIAL_BYTES.length) bytesOfBlock[at] = SPECIAL_BYTES[(block * (at + 1)) % SPECIAL_BYTES.length];
-      if (bytesOfBlock[at] === 0xff) bytesOfBlock[at] = 0x55;
+    for (let at = 0; at < (SCALE_BYTES[type] ?? 0) && block < SPECIAL_BYTES.length; at++) {
+      bytesOfBlock[at] = SPECIAL_BYTES[(block * (at + 1)) % SPECIAL_BYTES.length];
     }
   }
+  replaceNanScales(type, bytes);
   return { kind: 'packed', dtype: type, shape: [rows, columns], bytes };
 }
 
@@ -76,6 +76,14 @@ function fixScatteredScale(block: Uint8Array, word: number | undefined): void {
     block[49 + 2 * i] = (block[49 + 2 * i] & 15) | (((word >>> (4 * i)) & 15) << 4);
   }
   if ((block[55] & 0x70) === 0x70 && (block[53] & 0xc0) === 0xc0) block[55] ^= 0x40;
+}
+
+/** Scale bytes of 0xFF, which cannot be unpacked, become 0x55. */
+export function replaceNanScales(type: GgmlType, bytes: Uint8Array): void {
+  const { blockBytes } = GGML_TYPES[type];
+  for (let i = 0; i < bytes.length; i++) {
+    if (i % blockBytes < (SCALE_BYTES[type] ?? 0) && bytes[i] === 0xff) bytes[i] = 0x55;
+  }
 }
 
 /**

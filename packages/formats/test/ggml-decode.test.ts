@@ -52,6 +52,21 @@ describe.each(TYPES)('%s', (type) => {
   });
 });
 
+describe.skipIf(!oracleAvailable())('scale bytes', () => {
+  it.each([
+    ['MXFP4', 1],
+    ['NVFP4', 4],
+  ] as const)('%s: reads all 256 as ggml does', (type, scaleBytes) => {
+    const { blockSize, blockBytes } = GGML_TYPES[type];
+    const bytes = new Uint8Array(256 * blockBytes).map((_, i) => {
+      const at = i % blockBytes;
+      return at < scaleBytes ? Math.floor(i / blockBytes) : at * 17 + 8;
+    });
+    const packed = { kind: 'packed', dtype: type, shape: [256 * blockSize], bytes } as const;
+    expect(firstDifference(decodeGgml(packed), ggmlDequantize(type, bytes, 256 * blockSize))).toBe(-1);
+  });
+});
+
 function clearMinusZeros(values: Float32Array, codes: ArrayLike<number>): void {
   for (let i = 0; i < values.length; i++) if (codes[i] === 8) values[i] = 0;
 }

@@ -1,1 +1,2 @@
+export { bitsandbytes } from './layouts/bitsandbytes.js';
 export { type WithLayoutsOptions, withLayouts } from './layouts/with-layouts.js';

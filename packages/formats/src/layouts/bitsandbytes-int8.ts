@@ -14,6 +14,7 @@ import { affineWeight } from './internal/affine-weight.js';
 import {
   checkPart,
   mapBatched,
+  moduleOf,
   namesWithout,
   readPart,
   refuse,
@@ -88,7 +89,7 @@ export function splitInt8(name: string, weight: QuantizedTensor): SplitWeight {
   const scb = own && weight.parts.scales ? toFloat32(weight.parts.scales as PackedTensor<'f32'>) : undefined;
   const maxima = scb?.length === rows ? scb : scales.map((scale, row) => maximumOf(name, scale, row));
   const signed = Int8Array.from(codes, (code) => code - 128);
-  const module = name.replace(/\.weight$/, '');
+  const module = moduleOf(name);
   return {
     tensors: new Map<string, PackedTensor>([
       [name, packed('i8', [rows, columns], new Uint8Array(signed.buffer))],

@@ -2,7 +2,7 @@ import { HalftoneError, type JsonObject, type WeightLayout } from '@halftone/ten
 import { fourBitWeights, hasFourBitWeights } from './bitsandbytes-4bit.js';
 import { hasInt8Weights, int8Weights, splitInt8 } from './bitsandbytes-int8.js';
 import { splitFourBit } from './internal/bitsandbytes-4bit-writer.js';
-import { commonSetting, moduleNames, quantMethod } from './internal/stored-weight.js';
+import { commonSetting, quantMethod, unquantizedModules } from './internal/stored-weight.js';
 
 const WHERE = 'bitsandbytes';
 
@@ -35,9 +35,7 @@ export const bitsandbytes: WeightLayout = {
       const quantType = commonSetting<string>(weights, 'quantType', WHERE) ?? 'fp4';
       const dtype = commonSetting<string>(weights, 'dtype', WHERE) ?? 'float32';
       const doubleQuant = [...weights.values()].some((settings) => settings['doubleQuant'] === true);
-      // transformers quantizes whatever is not named here; a head tied to the embedding has no weight to be named by.
-      const skipped = moduleNames(plain);
-      if (!weights.has('lm_head.weight') && !skipped.includes('lm_head')) skipped.push('lm_head');
+      const skipped = unquantizedModules(weights, plain);
       if (bits === undefined) {
         throw new HalftoneError('UNSUPPORTED', 'there are no quantized weights to describe', { where: WHERE });
       }

@@ -97,9 +97,19 @@ export function namesWithout(checkpoint: Checkpoint, suffix: string): string[] {
     .map((name) => name.slice(0, -suffix.length));
 }
 
-/** Names of modules, from the names of their weights. */
-export function moduleNames(weights: Iterable<string>): string[] {
-  return [...weights].map((name) => name.replace(/\.weight$/, ''));
+/**
+ * The modules that a runtime must not quantize, from the weights that are not. A head tied to the embedding has no weight to be
+ * named by, but runtimes take it for a linear layer: it is listed unless its weight is quantized.
+ */
+export function unquantizedModules(weights: ReadonlyMap<string, unknown>, plain: readonly string[]): string[] {
+  const modules = plain.map((name) => moduleOf(name));
+  if (!weights.has('lm_head.weight') && !modules.includes('lm_head')) modules.push('lm_head');
+  return modules;
+}
+
+/** The module of a weight: its name without `.weight`. */
+export function moduleOf(name: string): string {
+  return name.replace(/\.weight$/, '');
 }
 
 /** The setting when all weights agree on it. Throws `UNSUPPORTED` naming two that do not. */

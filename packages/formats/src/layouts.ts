@@ -1,1 +1,3 @@
+export { awq } from './layouts/awq.js';
+export { GPTQ_DEFAULTS, type GptqOptions, gptq } from './layouts/gptq.js';
 export { type WithLayoutsOptions, withLayouts } from './layouts/with-layouts.js';

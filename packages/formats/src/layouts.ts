@@ -5,4 +5,6 @@ export { quantizedWeights } from './layouts/quantized-weights.js';
 export { type StoredInLayout, type StoreInLayoutOptions, storeInLayout } from './layouts/store-in-layout.js';
 export { bitsandbytes } from './layouts/bitsandbytes.js';
 export { mlx } from './layouts/mlx.js';
+export { awq } from './layouts/awq.js';
+export { GPTQ_DEFAULTS, type GptqOptions, gptq } from './layouts/gptq.js';
 export { type WithLayoutsOptions, withLayouts } from './layouts/with-layouts.js';

@@ -14,3 +14,11 @@ export type {
   OnnxNode,
   OnnxValue,
 } from './onnx/model.js';
+export {
+  isOnnxCheckpoint,
+  type OnnxCheckpoint,
+  type OnnxCodec,
+  type OnnxOptions,
+  onnx,
+  onnxCodec,
+} from './onnx/onnx-checkpoint.js';

@@ -1,5 +1,6 @@
 import { HalftoneError, type LazyTensor, type Shape, sameShape } from '@halftone/tensor';
 import type { GgufMetadataEntry } from '../gguf-types.js';
+import { refuseMalformedJson } from '../internal/malformed-json.js';
 import { tokenizerToGguf } from '../tokenizer/tokenizer-to-gguf.js';
 import { describeHuggingFaceConfig, type ModelDescription } from './model-description.js';
 import { permuteRowsLazy } from './permute-rows.js';
@@ -50,13 +51,19 @@ export interface GgufModelPlan {
  * missing, unknown or do not fit the configuration.
  */
 export function huggingFaceToGguf(model: HuggingFaceModel): GgufModelPlan {
+  return refuseMalformedJson('config.json is not built as a configuration', WHERE, () => planModel(model));
+}
+
+function planModel(model: HuggingFaceModel): GgufModelPlan {
   const description = describeHuggingFaceConfig(model.configJson);
+  // First of all: what the checkpoint's shapes confirm may be as large as it is.
+  const tensors = planTensors(description, model.tensors, model.conv1dTransposed ?? true);
   return {
     metadata: [
       ...modelMetadata(description, model.name),
       ...(model.tokenizerJson ? tokenizerMetadata(model, model.tokenizerJson, description) : []),
     ],
-    tensors: planTensors(description, model.tensors, model.conv1dTransposed ?? true),
+    tensors,
     extraTensors: extraTensors(description),
   };
 }

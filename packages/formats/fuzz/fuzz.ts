@@ -10,7 +10,7 @@ export interface FuzzTarget {
   seeds(): Awaitable<readonly Uint8Array[]>;
   /** Opens and reads everything there is. */
   read(bytes: Uint8Array): Awaitable<unknown>;
-  /** Changes that know the format, for half of the inputs. */
+  /** Changes that know the format, for three quarters of the inputs. */
   mutate?(seed: Uint8Array, random: Random): Uint8Array;
   /** Bytes that it may allocate for an input of so many. Default: four times as many, and 64 kB. */
   allocation?(inputBytes: number): number;
@@ -78,7 +78,7 @@ export async function fuzz(target: FuzzTarget, options: FuzzOptions): Promise<Fu
 
 function makeInput(target: FuzzTarget, seeds: readonly Uint8Array[], random: Random): Uint8Array {
   const file = random.pick(seeds);
-  if (target.mutate !== undefined && random.next() < 0.5) return target.mutate(file, random);
+  if (target.mutate !== undefined && random.next() < 0.75) return target.mutate(file, random);
   return mutateBytes(file, random, seeds);
 }
 

@@ -99,7 +99,7 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
       withObject(bytes, (configJson) => {
         for (const model of Object.values(TINY_MODELS)) {
           if (model.model_type === configJson.model_type)
-            huggingFaceToGguf({ configJson, tensors: tinyTensors(model) });
+            huggingFaceToGguf({ configJson, tensors: tinyTensors(model), tokenizerJson: BYTE_LEVEL_TOKENIZER });
         }
       }),
   },

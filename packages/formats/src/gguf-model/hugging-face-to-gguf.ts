@@ -1,5 +1,6 @@
 import { HalftoneError, type LazyTensor, type Shape, sameShape } from '@halftone/tensor';
 import type { GgufMetadataEntry } from '../gguf-types.js';
+import { refuseMalformedJson } from '../internal/malformed-json.js';
 import { tokenizerToGguf } from '../tokenizer/tokenizer-to-gguf.js';
 import { keyList, type ModelDescription } from './architectures/form.js';
 import { architectureForm, GGUF_ARCHITECTURE_OF_MODEL_TYPE } from './architectures.js';
@@ -54,6 +55,13 @@ export interface GgufModelPlan {
  */
 export function huggingFaceToGguf(model: HuggingFaceModel): GgufModelPlan {
   const description = describeConfig(model.configJson);
+  return refuseMalformedJson('config.json is not built as a configuration', WHERE, () => planModel(model));
+}
+
+function planModel(model: HuggingFaceModel): GgufModelPlan {
+  const description = describeHuggingFaceConfig(model.configJson);
+  // First of all: what the checkpoint's shapes confirm may be as large as it is.
+  const tensors = planTensors(description, model.tensors, model.conv1dTransposed ?? true);
   return {
     metadata: [
       ...modelMetadata(description, model),
@@ -61,6 +69,8 @@ export function huggingFaceToGguf(model: HuggingFaceModel): GgufModelPlan {
     ],
     tensors: planTensors(description, model.tensors, model.conv1dTransposed ?? true),
     extraTensors: description.extraTensors,
+    tensors,
+    extraTensors: extraTensors(description),
   };
 }
 

@@ -126,21 +126,23 @@ function windowedKeys(config: Json, architecture: 'gemma2' | 'gemma3', sizes: Mo
   ];
 }
 
-/** llama.cpp always caps Gemma 2's scores and logits, and never Gemma 3's. */
+/** llama.cpp always caps Gemma 2's scores and logits, of Gemma 3 the logits alone where the key is there. */
 function softcappingKeys(config: Json, architecture: 'gemma2' | 'gemma3'): Keys {
-  const names = ['attn_logit_softcapping', 'final_logit_softcapping'] as const;
-  return names.map((name) => {
-    const cap =
-      config[name] === undefined && architecture === 'gemma2' ? defaultCap(name) : optionalPositive(config, name);
-    if ((cap === undefined) === (architecture === 'gemma2')) {
-      throw unsupported(`${name} ${String(cap)} has no GGUF form for ${architecture}`, { [name]: cap });
-    }
-    return [name, 'f32', cap] as const;
-  });
-}
-
-function defaultCap(name: string): number {
-  return name === 'attn_logit_softcapping' ? 50 : 30;
+  const cap = (name: string, fallback: number) =>
+    config[name] === undefined && architecture === 'gemma2' ? fallback : optionalPositive(config, name);
+  const attention = cap('attn_logit_softcapping', 50);
+  const final = cap('final_logit_softcapping', 30);
+  const missing = architecture === 'gemma2' && (attention === undefined || final === undefined);
+  if (missing || (architecture === 'gemma3' && attention !== undefined)) {
+    throw unsupported(
+      `attn_logit_softcapping ${String(attention)} with final_logit_softcapping ${String(final)} has no GGUF form for ${architecture}`,
+      { attention, final },
+    );
+  }
+  return [
+    ['attn_logit_softcapping', 'f32', attention],
+    ['final_logit_softcapping', 'f32', final],
+  ];
 }
 
 /** Scores are divided by the square root of this. */
@@ -194,7 +196,10 @@ async function configJson(file: GgufModelFile, architecture: Gemma): Promise<Jso
       (i + 1) % period === 0 ? 'full_attention' : 'sliding_attention',
     ),
     attn_logit_softcapping: architecture === 'gemma2' ? number('attn_logit_softcapping', 50) : null,
-    final_logit_softcapping: architecture === 'gemma2' ? number('final_logit_softcapping', 30) : null,
+    final_logit_softcapping:
+      architecture === 'gemma2' || metadata.has('gemma3.final_logit_softcapping')
+        ? number('final_logit_softcapping', 30)
+        : null,
     rope_local_base_freq: architecture === 'gemma3' ? number('rope.freq_base_swa', DEFAULT_LOCAL_THETA) : undefined,
     sliding_window_pattern: architecture === 'gemma3' ? period : undefined,
   });

@@ -54,12 +54,11 @@ export interface GgufModelPlan {
  * missing, unknown or do not fit the configuration.
  */
 export function huggingFaceToGguf(model: HuggingFaceModel): GgufModelPlan {
-  const description = describeConfig(model.configJson);
   return refuseMalformedJson('config.json is not built as a configuration', WHERE, () => planModel(model));
 }
 
 function planModel(model: HuggingFaceModel): GgufModelPlan {
-  const description = describeHuggingFaceConfig(model.configJson);
+  const description = describeConfig(model.configJson);
   // First of all: what the checkpoint's shapes confirm may be as large as it is.
   const tensors = planTensors(description, model.tensors, model.conv1dTransposed ?? true);
   return {
@@ -67,10 +66,8 @@ function planModel(model: HuggingFaceModel): GgufModelPlan {
       ...modelMetadata(description, model),
       ...(model.tokenizerJson ? tokenizerMetadata(model, model.tokenizerJson, description) : []),
     ],
-    tensors: planTensors(description, model.tensors, model.conv1dTransposed ?? true),
-    extraTensors: description.extraTensors,
     tensors,
-    extraTensors: extraTensors(description),
+    extraTensors: description.extraTensors,
   };
 }
 

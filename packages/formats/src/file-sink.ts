@@ -3,11 +3,12 @@ import { dirname } from 'node:path';
 import { type ByteSink, HalftoneError } from '@halftone/tensor';
 import { checkFreeSpace } from './internal/free-space.js';
 import { ioError } from './internal/node-io.js';
+import { checkFreeSpace, ioError, syncFolder } from './internal/node-io.js';
 
 const PIECE_BYTES = 64 * 1024 * 1024;
 
 export interface FileSinkOptions {
-  /** Size of the finished file, if known: refuses to start when the disk has less room. */
+  /** Size of the finished file, if known, and of files that follow: refuses to start when the disk has less room. */
   readonly expectedBytes?: number;
 }
 
@@ -21,7 +22,7 @@ export async function fileSink(path: string, options: FileSinkOptions = {}): Pro
   const where = 'fileSink';
   const partial = `${path}.partial`;
   const folder = dirname(path);
-  if (options.expectedBytes !== undefined) await checkFreeSpace(folder, path, options.expectedBytes);
+  if (options.expectedBytes !== undefined) await checkFreeSpace(where, folder, path, options.expectedBytes);
   let handle: FileHandle;
   try {
     handle = await open(partial, 'w');

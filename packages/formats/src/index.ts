@@ -17,6 +17,8 @@ export {
   unpackGgml,
 } from './ggml/index.js';
 export { type GgufCheckpoint, type GgufCodec, gguf, isGgufCheckpoint } from './gguf.js';
+export { type GgufEditPlan, type GgufMetadataEdits, planGgufMetadataEdit } from './gguf-edit.js';
+export { type GgufHeader, type GgufTensorInfo, readGgufHeader } from './gguf-header.js';
 export { GGUF_ARCHITECTURES, type GgufArchitecture, isGgufArchitecture } from './gguf-model/architectures.js';
 export { ggufAsHuggingFace, type HuggingFaceView } from './gguf-model/gguf-as-hugging-face.js';
 export {

@@ -7,4 +7,7 @@ export { mlx } from './layouts/mlx.js';
 export { halftone } from './layouts/native.js';
 export { quantizedWeights } from './layouts/quantized-weights.js';
 export { type StoredInLayout, type StoreInLayoutOptions, storeInLayout } from './layouts/store-in-layout.js';
+export { fp8 } from './layouts/fp8.js';
+export { hqq } from './layouts/hqq.js';
+export { mxfp4 } from './layouts/mxfp4.js';
 export { type WithLayoutsOptions, withLayouts } from './layouts/with-layouts.js';

@@ -14,7 +14,7 @@ export function flatRun(blockSize: number, columns: number): number {
 }
 
 /** One value for each of `count` runs, from one for each block. The same array where runs are blocks. */
-export function blocksToRuns<A extends Uint8Array | Uint16Array | Float32Array>(
+export function blocksToRuns<A extends Uint8Array | Uint16Array | Uint32Array | Float32Array>(
   blocks: A,
   blockSize: number,
   run: number,

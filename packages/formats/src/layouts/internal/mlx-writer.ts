@@ -1,5 +1,4 @@
 import {
-  type DType,
   decode,
   encode,
   type PackedTensor,
@@ -13,6 +12,7 @@ import {
 } from '@halftone/tensor';
 import { type AffineWeight, affineWeight, refuseSideParts } from './affine-weight.js';
 import { MLX_BITS, MLX_GROUP_SIZES, MLX_MODES, type MlxMode } from './mlx-settings.js';
+import { sharedFloatType } from './shared-float-type.js';
 import { moduleOf, refuse } from './stored-weight.js';
 
 const WHERE = 'mlx';
@@ -112,14 +112,14 @@ function splitAffine(name: string, weight: QuantizedTensor): SplitWeight {
   }
   checkValues(name, affine, biases, groupSize);
   const groupShape = [...weight.shape.slice(0, -1), groups];
-  const [storedScales, storedBiases] = sharedType(scales, biases, groupShape);
+  const type = sharedFloatType([scales, biases], weight.parts.scales);
   const codes = packCodes(affine.codes, bits, false, weight.shape);
   const module = moduleOf(name);
   return {
     tensors: new Map<string, PackedTensor>([
       [name, wordsOf(codes, bits)],
-      [`${module}.scales`, storedScales],
-      [`${module}.biases`, storedBiases],
+      [`${module}.scales`, encode(scales, type, groupShape)],
+      [`${module}.biases`, encode(biases, type, groupShape)],
     ]),
     settings: { group_size: groupSize, bits },
   };
@@ -166,23 +166,6 @@ function checkValues(name: string, affine: AffineWeight, biases: Float32Array, g
       }
     }
   }
-}
-
-/** Scales and biases in the first type that holds all of both exactly. */
-function sharedType(
-  scales: Float32Array,
-  biases: Float32Array,
-  shape: readonly number[],
-): readonly [PackedTensor<DType>, PackedTensor<DType>] {
-  for (const type of ['f16', 'bf16'] as const) {
-    const [a, b] = [encode(scales, type, shape), encode(biases, type, shape)];
-    const exact = (values: Float32Array, encoded: PackedTensor<DType>): boolean => {
-      const decoded = decode(encoded);
-      return values.every((value, i) => Object.is(value, decoded[i]));
-    };
-    if (exact(scales, a) && exact(biases, b)) return [a, b];
-  }
-  return [encode(scales, 'f32', shape), encode(biases, 'f32', shape)];
 }
 
 /** Rows of codes as 32-bit words. */

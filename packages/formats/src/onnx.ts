@@ -1,3 +1,12 @@
+export type { OnnxDecoderWeights } from './onnx/decoder/decoder-weights.js';
+export type { OnnxPart, OnnxWeightMode } from './onnx/decoder/parts.js';
+export {
+  ONNX_DECODER_DEFAULTS,
+  type OnnxDecoderOptions,
+  type OnnxDecoderPlan,
+  planOnnxDecoder,
+} from './onnx/decoder/plan-decoder.js';
+export { type WriteOnnxDecoderOptions, writeOnnxDecoder } from './onnx/decoder/write-decoder.js';
 export { encodeOnnxModel } from './onnx/encode-model.js';
 export {
   type MatMulNBitsForm,
@@ -22,3 +31,5 @@ export {
   onnx,
   onnxCodec,
 } from './onnx/onnx-checkpoint.js';
+export { onnxLayout } from './onnx/onnx-layout.js';
+export { packQdq, type QdqForm, type QdqWeight, qdqForm } from './onnx/qdq.js';

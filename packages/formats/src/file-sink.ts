@@ -1,6 +1,7 @@
-import { type FileHandle, open, rename, rm, statfs } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type ByteSink, HalftoneError } from '@halftone/tensor';
+import { checkFreeSpace } from './internal/free-space.js';
 import { ioError } from './internal/node-io.js';
 
 const PIECE_BYTES = 64 * 1024 * 1024;
@@ -78,26 +79,6 @@ export async function fileSink(path: string, options: FileSinkOptions = {}): Pro
     },
     abort,
   };
-}
-
-async function checkFreeSpace(folder: string, path: string, expectedBytes: number): Promise<void> {
-  let free: number;
-  try {
-    const { bavail, bsize } = await statfs(folder);
-    free = bavail * bsize;
-  } catch (cause) {
-    throw ioError('fileSink', folder, 'use the folder', cause);
-  }
-  if (free < expectedBytes) {
-    throw new HalftoneError(
-      'IO',
-      `${path}: needs ${expectedBytes} bytes, the disk has ${free} free; free some or write elsewhere`,
-      {
-        where: 'fileSink',
-        details: { path, expectedBytes, free },
-      },
-    );
-  }
 }
 
 /** Makes the rename itself durable, where the system lets folders be synced (Windows does not). */

@@ -131,6 +131,8 @@ export interface WeightLayout {
 }
 
 export interface LayoutWriter {
+  /** Embedding tables and heads may be held too, not only the linear layers of blocks. Default false. */
+  readonly embeddings?: boolean;
   /**
    * The tensors that hold weight `name`, exactly. Throws `UNSUPPORTED` with the reason for what the layout cannot hold.
    * `settings` is what the configuration must say about it. A pure function.

@@ -44,6 +44,7 @@ export const halftone: WeightLayout = {
     return weights;
   },
   writer: {
+    embeddings: true,
     split(name, weight) {
       validateQuantized(weight, `${NATIVE}: ${name}`);
       const tensors = new Map<string, PackedTensor>();

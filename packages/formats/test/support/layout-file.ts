@@ -1,6 +1,5 @@
 import type { Checkpoint, JsonObject, PackedTensor, QuantizedTensor, WeightLayout } from '@halftone/tensor';
-import { memorySink, safetensors, writeSafetensors } from '../../src/index.js';
-import { withLayouts } from '../../src/layouts.js';
+import { memorySink, safetensors, withLayouts, writeSafetensors } from '../../src/index.js';
 import { memory } from './files.js';
 
 export type Weights = ReadonlyMap<string, QuantizedTensor>;

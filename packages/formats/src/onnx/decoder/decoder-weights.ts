@@ -6,8 +6,8 @@ import {
   type Shape,
   sameShape,
 } from '@halftone/tensor';
-import type { ModelDescription } from '../../gguf-model/model-description.js';
 import { expandRoles, fillBlock, type NamedRole } from '../../gguf-model/tensor-names.js';
+import type { DecoderDescription } from './describe-decoder.js';
 
 /** The weights of a model in Hugging Face naming. Quantized ones have their logical shape `[out, in]`, GPT-2's too. */
 export type OnnxDecoderWeights = Pick<Checkpoint, 'tensors' | 'quantized'>;
@@ -29,7 +29,7 @@ const IGNORED = /(\.rotary_emb\.inv_freq|\.attn\.bias|\.attn\.masked_bias)$/;
  * Finds every weight that the architecture has. Throws `FORMAT` for missing ones, `SHAPE` for shapes that do not fit the
  * configuration, `UNSUPPORTED` for tensors that the model has no place for and for types that are not f32, f16 or bf16.
  */
-export function findWeights(description: ModelDescription, weights: OnnxDecoderWeights): FoundWeights {
+export function findWeights(description: DecoderDescription, weights: OnnxDecoderWeights): FoundWeights {
   const { architecture, sizes, tiedHead } = description;
   const found = new Map<string, FoundWeight>();
   const used = new Set<string>();
@@ -62,7 +62,7 @@ function storedName(name: string, { tensors, quantized }: OnnxDecoderWeights): s
 function foundWeight(
   name: string,
   { role }: NamedRole,
-  { sizes }: ModelDescription,
+  { sizes }: DecoderDescription,
   { tensors, quantized }: OnnxDecoderWeights,
 ): FoundWeight {
   const logical = role.shape(sizes);

@@ -1,11 +1,11 @@
 import { DTYPES, HalftoneError, type JsonObject } from '@halftone/tensor';
-import { describeHuggingFaceConfig, type ModelDescription } from '../../gguf-model/model-description.js';
 import { alignUp, tensorElements } from '../../internal/tensor-size.js';
 import type { FileLayout, TensorPlacement } from '../../tensor-writer.js';
 import { encodeOnnxModel } from '../encode-model.js';
 import type { OnnxInitializer, OnnxModel, OnnxValue } from '../model.js';
 import { sequenceValues } from './attention.js';
 import { findWeights, type OnnxDecoderWeights, WHERE } from './decoder-weights.js';
+import { type DecoderDescription, describeDecoder } from './describe-decoder.js';
 import { gpt2Rows } from './gpt2-graph.js';
 import { type GraphBuilder, graphBuilder, type PlannedInitializer } from './graph-builder.js';
 import { type LayerContext, linear } from './layers.js';
@@ -71,7 +71,7 @@ export function planOnnxDecoder(
   options: OnnxDecoderOptions = {},
 ): OnnxDecoderPlan {
   const { quantized, floats, accuracyLevel, fileName } = { ...ONNX_DECODER_DEFAULTS, ...options };
-  const description = describeHuggingFaceConfig(config);
+  const description = describeDecoder(config);
   refuseVariants(config);
   const positions = options.positions ?? description.sizes.context;
   if (!Number.isSafeInteger(positions) || positions < 1 || positions > 2 ** 31) {
@@ -110,7 +110,7 @@ function refuseVariants(config: JsonObject): void {
   });
 }
 
-function buildGraph(context: LayerContext, description: ModelDescription, positions: number): void {
+function buildGraph(context: LayerContext, description: DecoderDescription, positions: number): void {
   const { graph, weights } = context;
   const { architecture, sizes, slidingWindow } = description;
   const sequence = sequenceValues(graph, sizes, slidingWindow);
@@ -145,7 +145,7 @@ function storedBytes(dtype: PlannedInitializer['dtype'], shape: readonly number[
   return Math.ceil((tensorElements('a weight', shape, WHERE) * DTYPES[dtype].bits) / 8);
 }
 
-function decoderModel(graph: GraphBuilder, { sizes }: ModelDescription, name: string): OnnxModel {
+function decoderModel(graph: GraphBuilder, { sizes }: DecoderDescription, name: string): OnnxModel {
   const batch = 'batch_size';
   const fresh = 'sequence_length';
   const past = 'past_sequence_length';

@@ -8,9 +8,9 @@
  * 16 elements each, whose upper four bits together are the f16 d.
  * Source: ggml-common.h `block_iq1_s`, `block_iq1_m`; ggml-quants.c `dequantize_row_iq1_s`, `dequantize_row_iq1_m`.
  */
-import { float16ToNumber, HalftoneError } from '@halftone/tensor';
+import { HalftoneError } from '@halftone/tensor';
 import { ggmlCodebook, ggmlScaleCodebook, latticeVectors } from '@halftone/tensor/codebooks';
-import { type BlockParts, readWord, writeWord } from './internal/block-layout.js';
+import { type BlockParts, halfToNumber, readHalf, readWord, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
 import { once } from './internal/lattice-blocks.js';
 
@@ -41,7 +41,7 @@ export const iq1_s: GgmlCodec<'IQ1_S'> = /* @__PURE__ */ ggmlCodec('IQ1_S', {
   decode(bytes, blocks, out) {
     const table = eighths();
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_S) {
-      const d = float16ToNumber(readWord(bytes, at));
+      const d = readHalf(bytes, at);
       for (let group = 0; group < 8; group++) {
         const word = readWord(bytes, at + WORDS_S + 2 * group);
         const scale = d * (1 + 2 * ((word >>> 12) & 7)) * 0.125;
@@ -88,7 +88,7 @@ export const iq1_m: GgmlCodec<'IQ1_M'> = /* @__PURE__ */ ggmlCodec('IQ1_M', {
   decode(bytes, blocks, out) {
     const table = eighths();
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_M) {
-      const d = float16ToNumber(readSuperScale(bytes, at + SCALES_M));
+      const d = halfToNumber(readSuperScale(bytes, at + SCALES_M));
       for (let vector = 0; vector < 32; vector += 2, to += 16) {
         const scale = d * (1 + 2 * readScale(bytes, at + SCALES_M, vector >>> 1)) * 0.125;
         const high = bytes[at + HIGH_M + (vector >>> 1)];

@@ -6,9 +6,8 @@
  * IQ2_S: f16 d, 32 low bytes of 10-bit indices, 32 sign bytes, 8 bytes of four pairs of high bits, scales as in IQ2_XS.
  * Source: ggml-common.h `block_iq2_xxs`, `block_iq2_xs`, `block_iq2_s`; ggml-quants.c `dequantize_row_iq2_xxs` and so on.
  */
-import { float16ToNumber } from '@halftone/tensor';
 import { ggmlCodebook, ggmlScaleCodebook, latticeVectors } from '@halftone/tensor/codebooks';
-import { readWord, writeWord } from './internal/block-layout.js';
+import { readHalf, readWord, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
 import {
   evenSigns,
@@ -44,7 +43,7 @@ export const iq2_xxs: GgmlCodec<'IQ2_XXS'> = /* @__PURE__ */ ggmlCodec('IQ2_XXS'
     const lattice = latticeXxs();
     const factors = signFactors();
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_XXS) {
-      const d = float16ToNumber(readWord(bytes, at));
+      const d = readHalf(bytes, at);
       for (let group = 0, from = at + 2; group < 8; group++, from += 8) {
         const word = readWord32(bytes, from + 4);
         const scale = d * (0.5 + (word >>> 28)) * 0.25;
@@ -84,7 +83,7 @@ export const iq2_xs: GgmlCodec<'IQ2_XS'> = /* @__PURE__ */ ggmlCodec('IQ2_XS', {
     const lattice = latticeXs();
     const factors = signFactors();
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_XS) {
-      const d = float16ToNumber(readWord(bytes, at));
+      const d = readHalf(bytes, at);
       for (let vector = 0; vector < 32; vector++, to += 8) {
         const word = readWord(bytes, at + 2 + 2 * vector);
         const scale = d * (0.5 + readScale(bytes, at + SCALES_XS, vector >>> 1)) * 0.25;
@@ -125,7 +124,7 @@ export const iq2_s: GgmlCodec<'IQ2_S'> = /* @__PURE__ */ ggmlCodec('IQ2_S', {
     const lattice = latticeS();
     const factors = signFactors();
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_S) {
-      const d = float16ToNumber(readWord(bytes, at));
+      const d = readHalf(bytes, at);
       for (let vector = 0; vector < 32; vector++, to += 8) {
         const scale = d * (0.5 + readScale(bytes, at + SCALES_S, vector >>> 1)) * 0.25;
         writeVector(scale, lattice, readIndex(bytes, at, vector), factors, bytes[at + SIGNS_S + vector], out, to);

@@ -6,9 +6,8 @@
  * of two scales, low nibble first.
  * Source: ggml-common.h `block_iq3_xxs`, `block_iq3_s`; ggml-quants.c `dequantize_row_iq3_xxs`, `dequantize_row_iq3_s`.
  */
-import { float16ToNumber } from '@halftone/tensor';
 import { ggmlCodebook, ggmlScaleCodebook, latticeVectors } from '@halftone/tensor/codebooks';
-import { readWord, writeWord } from './internal/block-layout.js';
+import { readHalf, readWord, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
 import {
   evenSigns,
@@ -41,7 +40,7 @@ export const iq3_xxs: GgmlCodec<'IQ3_XXS'> = /* @__PURE__ */ ggmlCodec('IQ3_XXS'
     const lattice = latticeXxs();
     const factors = signFactors();
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_XXS) {
-      const d = float16ToNumber(readWord(bytes, at));
+      const d = readHalf(bytes, at);
       for (let group = 0, from = at + 2; group < 8; group++, from += 8) {
         const word = readWord32(bytes, at + WORDS_XXS + 4 * group);
         const scale = d * (0.5 + (word >>> 28)) * 0.5;
@@ -85,7 +84,7 @@ export const iq3_s: GgmlCodec<'IQ3_S'> = /* @__PURE__ */ ggmlCodec('IQ3_S', {
     const lattice = latticeS();
     const factors = signFactors();
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_S) {
-      const d = float16ToNumber(readWord(bytes, at));
+      const d = readHalf(bytes, at);
       for (let group = 0; group < 8; group++) {
         const scale = d * (1 + 2 * readScale(bytes, at, group));
         const high = bytes[at + HIGH_S + group];

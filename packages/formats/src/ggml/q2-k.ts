@@ -5,8 +5,7 @@
  * bytes of codes; the bits at shift 2k are its k-th run of 32 elements.
  * Source: ggml-common.h `block_q2_K`, ggml-quants.c `dequantize_row_q2_K`.
  */
-import { float16ToNumber } from '@halftone/tensor';
-import { readWord, SIGN_BIT, writeWord } from './internal/block-layout.js';
+import { readHalf, readWord, SIGN_BIT, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
 
 const BYTES = 84;
@@ -16,8 +15,8 @@ const SCALE = 80;
 export const q2_K: GgmlCodec<'Q2_K'> = /* @__PURE__ */ ggmlCodec('Q2_K', {
   decode(bytes, blocks, out) {
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES) {
-      const d = float16ToNumber(readWord(bytes, at + SCALE));
-      const dmin = float16ToNumber(readWord(bytes, at + SCALE + 2));
+      const d = readHalf(bytes, at + SCALE);
+      const dmin = readHalf(bytes, at + SCALE + 2);
       for (let group = 0; group < 16; group++, to += 16) {
         const packed = bytes[at + group];
         const scale = Math.fround(d * (packed & 15));

@@ -5,8 +5,7 @@
  * high byte l belongs to element l of the g-th run of 32.
  * Source: ggml-common.h `block_q3_K`, ggml-quants.c `dequantize_row_q3_K`.
  */
-import { float16ToNumber } from '@halftone/tensor';
-import { readWord, writeWord } from './internal/block-layout.js';
+import { readHalf, readWord, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
 
 const BYTES = 110;
@@ -17,7 +16,7 @@ const SCALE = 108;
 export const q3_K: GgmlCodec<'Q3_K'> = /* @__PURE__ */ ggmlCodec('Q3_K', {
   decode(bytes, blocks, out) {
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES) {
-      const d = float16ToNumber(readWord(bytes, at + SCALE));
+      const d = readHalf(bytes, at + SCALE);
       for (let group = 0; group < 16; group++, to += 16) {
         const scale = Math.fround(d * (readScale(bytes, at + SCALES, group) - 32));
         const half = (group & 1) << 4;

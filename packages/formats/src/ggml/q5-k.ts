@@ -5,8 +5,7 @@
  * group g), 128 bytes of low nibbles as in Q4_K.
  * Source: ggml-common.h `block_q5_K`, ggml-quants.c `dequantize_row_q5_K`.
  */
-import { float16ToNumber } from '@halftone/tensor';
-import { readWord, SIGN_BIT, writeWord } from './internal/block-layout.js';
+import { readHalf, readWord, SIGN_BIT, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
 import { readMin, readScale, writePair } from './internal/six-bit-pairs.js';
 
@@ -18,8 +17,8 @@ const LOW = 48;
 export const q5_K: GgmlCodec<'Q5_K'> = /* @__PURE__ */ ggmlCodec('Q5_K', {
   decode(bytes, blocks, out) {
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES) {
-      const d = float16ToNumber(readWord(bytes, at));
-      const dmin = float16ToNumber(readWord(bytes, at + 2));
+      const d = readHalf(bytes, at);
+      const dmin = readHalf(bytes, at + 2);
       for (let group = 0, from = at + LOW; group < 8; group += 2, from += 32, to += 64) {
         const lowScale = Math.fround(d * readScale(bytes, at + PAIRS, group));
         const lowMin = Math.fround(dmin * readMin(bytes, at + PAIRS, group));

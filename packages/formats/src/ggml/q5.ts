@@ -4,8 +4,7 @@
  * Q5_0: f16 scale d, u32 high bits, 16 bytes; `d * (q - 16)`. Q5_1: f16 d, f16 offset m, u32, 16 bytes; `d * q + m`.
  * Source: ggml-common.h `block_q5_0`, `block_q5_1`; ggml-quants.c `dequantize_row_q5_0`, `dequantize_row_q5_1`.
  */
-import { float16ToNumber } from '@halftone/tensor';
-import { type BlockParts, readWord, writeWord } from './internal/block-layout.js';
+import { type BlockParts, readHalf, readWord, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
 
 const BYTES_0 = 22;
@@ -14,7 +13,7 @@ const BYTES_1 = 24;
 export const q5_0: GgmlCodec<'Q5_0'> = /* @__PURE__ */ ggmlCodec('Q5_0', {
   decode(bytes, blocks, out) {
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_0, to += 32) {
-      const d = float16ToNumber(readWord(bytes, at));
+      const d = readHalf(bytes, at);
       const low = readWord(bytes, at + 2);
       const high = readWord(bytes, at + 4);
       for (let j = 0; j < 16; j++) {
@@ -43,8 +42,8 @@ export const q5_0: GgmlCodec<'Q5_0'> = /* @__PURE__ */ ggmlCodec('Q5_0', {
 export const q5_1: GgmlCodec<'Q5_1'> = /* @__PURE__ */ ggmlCodec('Q5_1', {
   decode(bytes, blocks, out) {
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_1, to += 32) {
-      const d = float16ToNumber(readWord(bytes, at));
-      const m = float16ToNumber(readWord(bytes, at + 2));
+      const d = readHalf(bytes, at);
+      const m = readHalf(bytes, at + 2);
       const low = readWord(bytes, at + 4);
       const high = readWord(bytes, at + 6);
       for (let j = 0; j < 16; j++) {

@@ -7,9 +7,8 @@
  * TQ2_0: 64 bytes of four codes of 2 bits, d. Runs of 32 bytes hold the elements pair by pair. Code 3 stands for 2.
  * Source: ggml-common.h `block_tq1_0`, `block_tq2_0`; ggml-quants.c `dequantize_row_tq1_0`, `dequantize_row_tq2_0`.
  */
-import { float16ToNumber } from '@halftone/tensor';
 import { ggmlCodebook } from '@halftone/tensor/codebooks';
-import { type BlockParts, readWord, writeWord } from './internal/block-layout.js';
+import { type BlockParts, readHalf, readWord, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
 
 const BYTES_1 = 54;
@@ -23,7 +22,7 @@ export const tq1_0: GgmlCodec<'TQ1_0'> = /* @__PURE__ */ ggmlCodec('TQ1_0', {
 
   decode(bytes, blocks, out) {
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_1, to += 256) {
-      const d = float16ToNumber(readWord(bytes, at + SCALE_1));
+      const d = readHalf(bytes, at + SCALE_1);
       decodeDigits(bytes, at, 32, 5, d, out, to);
       decodeDigits(bytes, at + 32, 16, 5, d, out, to + 160);
       decodeDigits(bytes, at + 48, 4, 4, d, out, to + 240);
@@ -54,7 +53,7 @@ export const tq2_0: GgmlCodec<'TQ2_0'> = /* @__PURE__ */ ggmlCodec('TQ2_0', {
 
   decode(bytes, blocks, out) {
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_2) {
-      const d = float16ToNumber(readWord(bytes, at + SCALE_2));
+      const d = readHalf(bytes, at + SCALE_2);
       for (let run = 0, from = at; run < 2; run++, from += 32, to += 128) {
         for (let j = 0; j < 32; j++) {
           const byte = bytes[from + j];

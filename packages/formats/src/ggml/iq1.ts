@@ -8,7 +8,7 @@
  * 16 elements each, whose upper four bits together are the f16 d.
  * Source: ggml-common.h `block_iq1_s`, `block_iq1_m`; ggml-quants.c `dequantize_row_iq1_s`, `dequantize_row_iq1_m`.
  */
-import { HalftoneError } from '@halftone/tensor';
+import { HalftoneError, type Tensor } from '@halftone/tensor';
 import { ggmlCodebook, ggmlScaleCodebook } from '@halftone/tensor/codebooks';
 import { type BlockParts, halfToNumber, readHalf, readWord, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
@@ -23,7 +23,7 @@ const SCALES_M = 48;
 const MINUS = 2048;
 
 /** Of the codebook, in which the eighths are added already. It is the same for both types. */
-const lattice = /* @__PURE__ */ once(() => nibbleLattice(ggmlCodebook('IQ1_S')?.data ?? new Float32Array(0), 8));
+const lattice = /* @__PURE__ */ once(() => nibbleLattice((ggmlCodebook('IQ1_S') as Tensor<Float32Array>).data, 8));
 
 export const iq1_s: GgmlCodec<'IQ1_S'> = /* @__PURE__ */ ggmlCodec('IQ1_S', {
   codebook: ggmlCodebook,

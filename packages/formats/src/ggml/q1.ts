@@ -19,7 +19,14 @@ export const q1_0: GgmlCodec<'Q1_0'> = /* @__PURE__ */ ggmlCodec('Q1_0', {
       values[1] = d;
       for (let from = at + 2; from < at + BYTES; from++, to += 8) {
         const byte = bytes[from];
-        for (let k = 0; k < 8; k++) out[to + k] = values[(byte >>> k) & 1];
+        out[to] = values[byte & 1];
+        out[to + 1] = values[(byte >>> 1) & 1];
+        out[to + 2] = values[(byte >>> 2) & 1];
+        out[to + 3] = values[(byte >>> 3) & 1];
+        out[to + 4] = values[(byte >>> 4) & 1];
+        out[to + 5] = values[(byte >>> 5) & 1];
+        out[to + 6] = values[(byte >>> 6) & 1];
+        out[to + 7] = values[byte >>> 7];
       }
     }
   },

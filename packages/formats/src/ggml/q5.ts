@@ -14,12 +14,17 @@ export const q5_0: GgmlCodec<'Q5_0'> = /* @__PURE__ */ ggmlCodec('Q5_0', {
   decode(bytes, blocks, out) {
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_0, to += 32) {
       const d = readHalf(bytes, at);
-      const low = readWord(bytes, at + 2);
-      const high = readWord(bytes, at + 4);
-      for (let j = 0; j < 16; j++) {
-        const byte = bytes[at + 6 + j];
-        out[to + j] = d * (((byte & 15) | (((low >>> j) & 1) << 4)) - 16);
-        out[to + 16 + j] = d * (((byte >>> 4) | (((high >>> j) & 1) << 4)) - 16);
+      const low = readWord(bytes, at + 2) << 4;
+      const high = readWord(bytes, at + 4) << 4;
+      // Two at once are faster.
+      for (let j = 0; j < 16; j += 2) {
+        const a = bytes[at + 6 + j];
+        const b = bytes[at + 7 + j];
+        const first = to + j;
+        out[first] = d * (((a & 15) | ((low >>> j) & 16)) - 16);
+        out[first + 1] = d * (((b & 15) | ((low >>> (j + 1)) & 16)) - 16);
+        out[first + 16] = d * (((a >>> 4) | ((high >>> j) & 16)) - 16);
+        out[first + 17] = d * (((b >>> 4) | ((high >>> (j + 1)) & 16)) - 16);
       }
     }
   },
@@ -44,12 +49,16 @@ export const q5_1: GgmlCodec<'Q5_1'> = /* @__PURE__ */ ggmlCodec('Q5_1', {
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_1, to += 32) {
       const d = readHalf(bytes, at);
       const m = readHalf(bytes, at + 2);
-      const low = readWord(bytes, at + 4);
-      const high = readWord(bytes, at + 6);
-      for (let j = 0; j < 16; j++) {
-        const byte = bytes[at + 8 + j];
-        out[to + j] = Math.fround(d * ((byte & 15) | (((low >>> j) & 1) << 4))) + m;
-        out[to + 16 + j] = Math.fround(d * ((byte >>> 4) | (((high >>> j) & 1) << 4))) + m;
+      const low = readWord(bytes, at + 4) << 4;
+      const high = readWord(bytes, at + 6) << 4;
+      for (let j = 0; j < 16; j += 2) {
+        const a = bytes[at + 8 + j];
+        const b = bytes[at + 9 + j];
+        const first = to + j;
+        out[first] = Math.fround(d * ((a & 15) | ((low >>> j) & 16))) + m;
+        out[first + 1] = Math.fround(d * ((b & 15) | ((low >>> (j + 1)) & 16))) + m;
+        out[first + 16] = Math.fround(d * ((a >>> 4) | ((high >>> j) & 16))) + m;
+        out[first + 17] = Math.fround(d * ((b >>> 4) | ((high >>> (j + 1)) & 16))) + m;
       }
     }
   },

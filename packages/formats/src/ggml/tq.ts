@@ -21,11 +21,14 @@ export const tq1_0: GgmlCodec<'TQ1_0'> = /* @__PURE__ */ ggmlCodec('TQ1_0', {
   codebook: ggmlCodebook,
 
   decode(bytes, blocks, out) {
+    const pairs = digitPairs();
+    const values = new Float32Array(4);
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_1, to += 256) {
       const d = readHalf(bytes, at + SCALE_1);
-      decodeDigits(bytes, at, 32, 5, d, out, to);
-      decodeDigits(bytes, at + 32, 16, 5, d, out, to + 160);
-      decodeDigits(bytes, at + 48, 4, 4, d, out, to + 240);
+      for (let code = 0; code < 4; code++) values[code] = d * (code - 1);
+      decodeDigits(bytes, at, 32, pairs, values, out, to);
+      decodeDigits(bytes, at + 32, 16, pairs, values, out, to + 160);
+      decodeDigits(bytes, at + 48, 4, pairs, values, out, to + 240);
     }
   },
 
@@ -94,18 +97,32 @@ function digitOf(byte: number, power: number): number {
   return (((byte * power) & 255) * 3) >>> 8;
 }
 
+/** For each byte its five digits as pairs of bits, lowest first. */
+function digitPairs(): Uint16Array {
+  return Uint16Array.from({ length: 256 }, (_, byte) =>
+    POWERS_OF_3.reduce<number>((pairs, power, n) => pairs | (digitOf(byte, power) << (2 * n)), 0),
+  );
+}
+
+/** `values` holds those of the three digits (and one that no digit is). */
 function decodeDigits(
   bytes: Uint8Array,
   at: number,
   count: number,
-  digits: number,
-  d: number,
+  pairs: Uint16Array,
+  values: Float32Array,
   out: Float32Array,
   to: number,
 ): void {
-  for (let n = 0; n < digits; n++, to += count) {
-    const power = POWERS_OF_3[n];
-    for (let j = 0; j < count; j++) out[to + j] = d * (digitOf(bytes[at + j], power) - 1);
+  for (let j = 0; j < count; j++) {
+    const digits = pairs[bytes[at + j]];
+    const first = to + j;
+    out[first] = values[digits & 3];
+    out[first + count] = values[(digits >>> 2) & 3];
+    out[first + 2 * count] = values[(digits >>> 4) & 3];
+    out[first + 3 * count] = values[(digits >>> 6) & 3];
+    // The last run of a block has four digits a byte.
+    if (count > 4) out[first + 4 * count] = values[digits >>> 8];
   }
 }
 

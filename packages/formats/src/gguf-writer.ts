@@ -7,6 +7,7 @@ import {
   type GgufMetadataEntry,
   ggmlTypeId,
 } from './gguf-types.js';
+import { abortOnFailure } from './internal/abort-on-failure.js';
 import { byteBuilder } from './internal/byte-builder.js';
 import { writeGgufEntry } from './internal/gguf-value.js';
 import { alignUp, ggmlTensorBytes } from './internal/tensor-size.js';
@@ -120,9 +121,11 @@ export async function writeGguf(
   entries: readonly TensorEntry[],
   options: WriteGgufOptions,
 ): Promise<FileLayout> {
-  const layout = ggufLayout(options.metadata, entries, options);
-  await writeAll(sink, layout, 'gguf', options);
-  return layout;
+  return abortOnFailure(sink, async () => {
+    const layout = ggufLayout(options.metadata, entries, options);
+    await writeAll(sink, layout, 'gguf', options);
+    return layout;
+  });
 }
 
 function resolveAlignment(metadata: readonly GgufMetadataEntry[], wanted: number | undefined): number {

@@ -1,4 +1,5 @@
 import { type ByteSink, DTYPES, type DType, HalftoneError, isGgmlType, type TensorEntry } from '@halftone/tensor';
+import { abortOnFailure } from './internal/abort-on-failure.js';
 import { tensorElements } from './internal/tensor-size.js';
 import { isWellFormed } from './internal/utf8.js';
 import { SAFETENSORS_DTYPES, SAFETENSORS_MAX_HEADER_BYTES } from './safetensors-header.js';
@@ -104,9 +105,11 @@ export async function writeSafetensors(
   entries: readonly TensorEntry[],
   options: WriteSafetensorsOptions,
 ): Promise<FileLayout> {
-  const layout = safetensorsLayout(entries, options);
-  await writeAll(sink, layout, 'safetensors', options);
-  return layout;
+  return abortOnFailure(sink, async () => {
+    const layout = safetensorsLayout(entries, options);
+    await writeAll(sink, layout, 'safetensors', options);
+    return layout;
+  });
 }
 
 function measure({ name, dtype, shape }: TensorEntry): { fileType: string; bits: number; byteLength: number } {

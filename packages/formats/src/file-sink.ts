@@ -57,6 +57,7 @@ export async function fileSink(path: string, options: FileSinkOptions = {}): Pro
         try {
           const length = Math.min(PIECE_BYTES, bytes.length - done);
           const { bytesWritten } = await handle.write(bytes, done, length, position);
+          if (bytesWritten === 0) throw new Error('the system wrote nothing');
           done += bytesWritten;
           position += bytesWritten;
         } catch (cause) {

@@ -54,12 +54,14 @@ export interface GgufModelPlan {
  */
 export function huggingFaceToGguf(model: HuggingFaceModel): GgufModelPlan {
   const description = describeConfig(model.configJson);
+  // First, so that no list longer than the embedding is made for a vocabulary that only the configuration claims.
+  const tensors = planTensors(description, model.tensors, model.conv1dTransposed ?? true);
   return {
     metadata: [
       ...modelMetadata(description, model),
       ...(model.tokenizerJson ? tokenizerMetadata(model, model.tokenizerJson, description) : []),
     ],
-    tensors: planTensors(description, model.tensors, model.conv1dTransposed ?? true),
+    tensors,
     extraTensors: description.extraTensors,
   };
 }

@@ -22,8 +22,9 @@ interface TypedToken {
 
 /**
  * Rebuilds `tokenizer.json` from a GGUF file's metadata, for byte-level BPE (`gpt2`), SentencePiece BPE (`llama`) and
- * WordPiece (`bert`). It cuts text as llama.cpp does. A file without `tokenizer.ggml.pre` gets llama.cpp's `default`
- * splitting.
+ * WordPiece (`bert`). Byte-level text is cut by the patterns that `tokenizer.ggml.pre` stands for, without a normalizer, as
+ * llama.cpp has none; a file without that key gets llama.cpp's `default` patterns. llama.cpp's own form of the patterns of
+ * `tekken` and `gpt-4o` leaves out combining marks and letter case beyond ASCII.
  * Throws `UNSUPPORTED` for other tokenizers, `FORMAT` for lists that are missing or of unequal lengths.
  */
 export function tokenizerFromGguf(metadata: Metadata): TokenizerFiles {
@@ -39,7 +40,7 @@ export function tokenizerFromGguf(metadata: Metadata): TokenizerFiles {
   const special = (name: string) => specialToken(metadata, name, texts);
   const flag = (name: string, fallback: boolean) => (metadata.get(`tokenizer.ggml.${name}`) ?? fallback) === true;
   const bytes = model === 'gpt2' ? preTokenizerOf(String(metadata.get('tokenizer.ggml.pre') ?? 'default')) : undefined;
-  const bos = special('bos');
+  const bos = special('bos') ?? (model === 'bert' ? special('cls') : undefined);
   const eos = special('eos');
   const separator = special('seperator');
   const addBos = flag('add_bos_token', bytes ? bytes.addBos : true);
@@ -54,7 +55,7 @@ export function tokenizerFromGguf(metadata: Metadata): TokenizerFiles {
     ...tokenText('unk_token', special('unknown')),
     ...tokenText('pad_token', special('padding')),
     ...tokenText('sep_token', separator),
-    ...tokenText('cls_token', special('cls') ?? (model === 'bert' ? bos : undefined)),
+    ...tokenText('cls_token', model === 'bert' ? bos : special('cls')),
     ...tokenText('mask_token', special('mask')),
     ...(chatTemplate !== undefined && { chat_template: chatTemplate }),
   };

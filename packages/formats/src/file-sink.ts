@@ -1,12 +1,14 @@
-import { type FileHandle, open, rename, rm, statfs } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type ByteSink, HalftoneError } from '@halftone/tensor';
+import { checkFreeSpace } from './internal/free-space.js';
 import { ioError } from './internal/node-io.js';
+import { checkFreeSpace, ioError, syncFolder } from './internal/node-io.js';
 
 const PIECE_BYTES = 64 * 1024 * 1024;
 
 export interface FileSinkOptions {
-  /** Size of the finished file, if known: refuses to start when the disk has less room. */
+  /** Size of the finished file, if known, and of files that follow: refuses to start when the disk has less room. */
   readonly expectedBytes?: number;
 }
 
@@ -20,7 +22,7 @@ export async function fileSink(path: string, options: FileSinkOptions = {}): Pro
   const where = 'fileSink';
   const partial = `${path}.partial`;
   const folder = dirname(path);
-  if (options.expectedBytes !== undefined) await checkFreeSpace(folder, path, options.expectedBytes);
+  if (options.expectedBytes !== undefined) await checkFreeSpace(where, folder, path, options.expectedBytes);
   let handle: FileHandle;
   try {
     handle = await open(partial, 'w');
@@ -78,26 +80,6 @@ export async function fileSink(path: string, options: FileSinkOptions = {}): Pro
     },
     abort,
   };
-}
-
-async function checkFreeSpace(folder: string, path: string, expectedBytes: number): Promise<void> {
-  let free: number;
-  try {
-    const { bavail, bsize } = await statfs(folder);
-    free = bavail * bsize;
-  } catch (cause) {
-    throw ioError('fileSink', folder, 'use the folder', cause);
-  }
-  if (free < expectedBytes) {
-    throw new HalftoneError(
-      'IO',
-      `${path}: needs ${expectedBytes} bytes, the disk has ${free} free; free some or write elsewhere`,
-      {
-        where: 'fileSink',
-        details: { path, expectedBytes, free },
-      },
-    );
-  }
 }
 
 /** Makes the rename itself durable, where the system lets folders be synced (Windows does not). */

@@ -148,8 +148,11 @@ export interface FilePlan {
   readonly layout: FileLayout;
 }
 
-/** Makes the sink of one file of a set. `expectedBytes` is its final size. */
-export type SinkFactory = (fileName: string, expectedBytes: number) => Awaitable<ByteSink>;
+/**
+ * Makes the sink of one file of a set. `expectedBytes` is its final size, `remainingBytes` that of the files after it as well:
+ * what the disk must have room for.
+ */
+export type SinkFactory = (fileName: string, expectedBytes: number, remainingBytes: number) => Awaitable<ByteSink>;
 
 /** Writes a set of files; none appears before all are written. `last` (an index) is committed after the others. */
 export async function writeFileSet(
@@ -162,9 +165,12 @@ export async function writeFileSet(
   const opened: ByteSink[] = [];
   const commits: (() => Promise<void>)[] = [];
   try {
-    for (const { fileName, layout } of last === undefined ? files : [...files, last]) {
+    const all = last === undefined ? files : [...files, last];
+    let remainingBytes = all.reduce((sum, { layout }) => sum + layout.byteLength, 0);
+    for (const { fileName, layout } of all) {
       throwIfAborted(options.signal, where);
-      const sink = await createSink(fileName, layout.byteLength);
+      const sink = await createSink(fileName, layout.byteLength, remainingBytes);
+      remainingBytes -= layout.byteLength;
       opened.push(sink);
       const held = holdCommit(sink, () => commits.push(() => sink.commit()));
       const writer = tensorWriter(held, layout, where);

@@ -5,7 +5,7 @@
  * Source: ggml-common.h `block_q5_0`, `block_q5_1`; ggml-quants.c `dequantize_row_q5_0`, `dequantize_row_q5_1`.
  */
 import { float16ToNumber } from '@halftone/tensor';
-import { readWord, writeWord } from './internal/block-layout.js';
+import { type BlockParts, readWord, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
 
 const BYTES_0 = 22;
@@ -73,7 +73,7 @@ export const q5_1: GgmlCodec<'Q5_1'> = /* @__PURE__ */ ggmlCodec('Q5_1', {
 });
 
 /** Twenty bytes (high bits, then nibbles) to 32 codes, from which `bias` is taken. */
-function unpackFiveBits(bytes: Uint8Array, at: number, codes: Int8Array | Uint8Array, to: number, bias: number): void {
+function unpackFiveBits(bytes: Uint8Array, at: number, codes: BlockParts['codes'], to: number, bias: number): void {
   const low = readWord(bytes, at);
   const high = readWord(bytes, at + 2);
   for (let j = 0; j < 16; j++) {
@@ -83,7 +83,7 @@ function unpackFiveBits(bytes: Uint8Array, at: number, codes: Int8Array | Uint8A
   }
 }
 
-function packFiveBits(codes: Int8Array | Uint8Array, from: number, bias: number, bytes: Uint8Array, at: number): void {
+function packFiveBits(codes: BlockParts['codes'], from: number, bias: number, bytes: Uint8Array, at: number): void {
   let low = 0;
   let high = 0;
   for (let j = 0; j < 16; j++) {

@@ -1,9 +1,12 @@
-import { HalftoneError, isHalftoneError } from '@halftone/tensor';
+import { HalftoneError } from '@halftone/tensor';
 import type { GgufMetadataEntry } from '../gguf-types.js';
+import { refuseMalformedJson } from '../internal/malformed-json.js';
 import { detectPreTokenizer } from './pre-tokenizers.js';
 import { TOKEN_TYPE } from './sentencepiece-json.js';
 
 type Json = Readonly<Record<string, unknown>>;
+
+const MOST_HOLES = 1024;
 
 export interface TokenizerToGgufOptions {
   /** `tokenizer_config.json`. */
@@ -24,17 +27,9 @@ export interface TokenizerToGgufOptions {
  * Throws `UNSUPPORTED` for other tokenizers, `FORMAT` for more tokens than `vocabularySize` and for a broken file.
  */
 export function tokenizerToGguf(tokenizerJson: Json, options: TokenizerToGgufOptions = {}): GgufMetadataEntry[] {
-  try {
-    return convert(tokenizerJson, options);
-  } catch (cause) {
-    if (isHalftoneError(cause)) throw cause;
-    // The file has dozens of places where an object may be missing; reading it as if none were stops at the first.
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new HalftoneError('FORMAT', `tokenizer.json is not built as a tokenizer: ${reason}`, {
-      where: 'tokenizer',
-      cause,
-    });
-  }
+  return refuseMalformedJson('tokenizer.json is not built as a tokenizer', 'tokenizer', () =>
+    convert(tokenizerJson, options),
+  );
 }
 
 function convert(tokenizerJson: Json, options: TokenizerToGgufOptions): GgufMetadataEntry[] {
@@ -116,6 +111,17 @@ function collectTokens(model: BpeModel, added: readonly AddedToken[], vocabulary
   ];
   const count = entries.reduce((most, [, id]) => Math.max(most, id + 1), 0);
   const size = vocabularySize ?? count;
+  // Holes become tokens of their own: a damaged id must not make millions of them.
+  if (vocabularySize === undefined && !(count <= 2 * entries.length + MOST_HOLES)) {
+    throw new HalftoneError(
+      'FORMAT',
+      `tokenizer.json: has ${entries.length} tokens and an id ${count - 1}; give vocabularySize`,
+      {
+        where: 'tokenizer',
+        details: { tokens: entries.length, count },
+      },
+    );
+  }
   const texts = new Array<string | undefined>(size).fill(undefined);
   for (const [text, id] of entries) {
     if (!Number.isSafeInteger(id) || id < 0 || id >= size) {

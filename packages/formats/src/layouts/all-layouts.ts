@@ -1,0 +1,9 @@
+import type { WeightLayout } from '@halftone/tensor';
+import { awq } from './awq.js';
+import { bitsandbytes } from './bitsandbytes.js';
+import { gptq } from './gptq.js';
+import { mlx } from './mlx.js';
+import { halftone } from './native.js';
+
+/** Every layout of quantized weights, in the order in which they are tried. Import single ones where the size of a bundle matters. */
+export const WEIGHT_LAYOUTS: readonly WeightLayout[] = [halftone, gptq(), awq, bitsandbytes, mlx];

@@ -165,9 +165,11 @@ function nestedScales(scales: {
 
 function unpackHighFirst(bytes: Uint8Array, count: number): Uint8Array {
   const codes = new Uint8Array(count);
-  for (let i = 0; i < count; i++) {
-    const byte = bytes[i >>> 1] as number;
-    codes[i] = i % 2 === 0 ? byte >>> 4 : byte & 15;
+  for (let i = 0, at = 0; i < count; i += 2, at++) {
+    const byte = bytes[at] as number;
+    codes[i] = byte >>> 4;
+    // Beyond the end for an odd count: typed arrays drop it.
+    codes[i + 1] = byte & 15;
   }
   return codes;
 }

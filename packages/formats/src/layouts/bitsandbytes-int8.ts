@@ -8,6 +8,7 @@ import {
   type ReadOptions,
   type Scheme,
   type SplitWeight,
+  type Tensor,
   toFloat32,
 } from '@halftone/tensor';
 import { affineWeight } from './internal/affine-weight.js';
@@ -85,9 +86,10 @@ export function splitInt8(name: string, weight: QuantizedTensor): SplitWeight {
   if (bits !== 8 || !symmetric || groups !== 1) {
     refuse('UNSUPPORTED', WHERE, name, 'int8 weights have codes of 8 bits, no zeros and one scale for each row');
   }
-  const own = weight.parts.globalScale === 1 / 127 && weight.parts.scales?.shape.length === 1;
-  const scb = own && weight.parts.scales ? toFloat32(weight.parts.scales as PackedTensor<'f32'>) : undefined;
-  const maxima = scb?.length === rows ? scb : scales.map((scale, row) => maximumOf(name, scale, row));
+  const { scales: part, globalScale } = weight.parts;
+  // What was read as SCB / 127 goes back as it was.
+  const own = globalScale === 1 / 127 && part !== undefined ? toFloat32(part as Tensor) : undefined;
+  const maxima = own?.length === rows ? own : scales.map((scale, row) => maximumOf(name, scale, row));
   const signed = Int8Array.from(codes, (code) => code - 128);
   const module = moduleOf(name);
   return {

@@ -23,6 +23,7 @@ import { refuseSideParts } from './internal/affine-weight.js';
 import {
   checkPart,
   commonSetting,
+  moduleOf,
   objectMember,
   quantMethod,
   readPart,
@@ -49,8 +50,8 @@ const GRIDS = {
  * - one for each block (`weight_scale_inv`, DeepSeek): blocks of `weight_block_size`, 128 by 128 where the configuration is
  *   silent; those at the lower and right edges may be smaller.
  *
- * Scales of activations (`input_scale`, `activation_scale`, `input_scale_ub`) and of the KV cache stay ordinary tensors of the
- * checkpoint. Written configurations ask for dynamic activation scales, which need none of them: leave them out of the file.
+ * Scales of activations (`input_scale`, `activation_scale`) and of the KV cache stay ordinary tensors of the checkpoint. Where a
+ * layer has one, `scheme.params.activations` of its weight is `static`, and a written configuration says so: copy them along.
  *
  * Source: vLLM, `quantization/fp8.py`, `fbgemm_fp8.py`; transformers, `integrations/finegrained_fp8.py`, `fbgemm_fp8.py`.
  */
@@ -73,10 +74,10 @@ function eightBitFloats(checkpoint: Checkpoint): LazyTensor[] {
   return [...checkpoint.tensors.values()].filter(({ dtype }) => Object.hasOwn(GRIDS, dtype));
 }
 
-/** `weight_block_size`, or undefined where it is absent or null. */
+/** `weight_block_size`: null where there are no blocks, 128 by 128 where it is not told, as in transformers. */
 function blockSizeOf(config: JsonObject | undefined): readonly [number, number] | undefined {
-  const settings = objectMember(config, 'quantization_config');
-  if (settings === undefined) return [128, 128];
+  const settings = objectMember(config, 'quantization_config') ?? {};
+  if (!Object.hasOwn(settings, 'weight_block_size')) return [128, 128];
   const size = settings['weight_block_size'] ?? undefined;
   if (size === undefined) return undefined;
   const whole = (n: unknown): boolean => Number.isInteger(n) && (n as number) >= 1 && (n as number) <= 2 ** 31;
@@ -96,10 +97,18 @@ function fp8Weight(
   }
   const inverse = checkpoint.tensors.get(`${name}_scale_inv`);
   const scale = inverse ?? storedPart(checkpoint, `${name}_scale`, WHERE);
-  const granularity = granularityOf(scale, shape, blockSize);
+  const granularity = granularityOf(scale, shape, scale === inverse ? blockSize : undefined);
   checkPart(scale, SCALE_TYPES, [scale.shape], WHERE);
   const grid = GRIDS[weight.dtype as keyof typeof GRIDS];
-  const scheme: Scheme = { name: weight.dtype, version: 1, grid, granularity };
+  const module = moduleOf(name);
+  const isStatic = ['input_scale', 'activation_scale'].some((key) => checkpoint.tensors.has(`${module}.${key}`));
+  const scheme: Scheme = {
+    name: weight.dtype,
+    version: 1,
+    grid,
+    granularity,
+    ...(isStatic ? { params: { activations: 'static' } } : {}),
+  };
   return storedWeight({
     layout: WHERE,
     name,
@@ -160,7 +169,12 @@ function split(name: string, weight: QuantizedTensor): SplitWeight {
     ];
     return { tensors: new Map(tensors), settings };
   };
-  if (granularity.type === 'tensor') return held('_scale', [], { scales: 'tensor' });
+  if (granularity.type === 'tensor') {
+    return held('_scale', [], {
+      scales: 'tensor',
+      activations: scheme.params?.['activations'] === 'static' ? 'static' : 'dynamic',
+    });
+  }
   if (granularity.type === 'axis' && granularity.axis === 0) return held('_scale', [rows, 1], { scales: 'row' });
   if (granularity.type === 'block') {
     const blocks = [Math.ceil(rows / granularity.rows), Math.ceil(columns / granularity.columns)];
@@ -193,7 +207,7 @@ function fp8Config(weights: ReadonlyMap<string, JsonObject>, plain: readonly str
   }
   return {
     quantization_config: {
-      activation_scheme: 'dynamic',
+      activation_scheme: commonSetting<string>(weights, 'activations', WHERE) ?? 'dynamic',
       fmt: 'e4m3',
       // vLLM has read the one name from the beginning, transformers the other.
       ignored_layers: modules,

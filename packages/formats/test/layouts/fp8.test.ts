@@ -32,6 +32,14 @@ function config(rest: JsonObject = {}, method = 'fp8'): JsonObject {
   return { quantization_config: { quant_method: method, activation_scheme: 'dynamic', ...rest } };
 }
 
+/** A round trip without the tensors beside the weight: what they say about it is lost. */
+async function expectRoundTripOnce(q: QuantizedTensor): Promise<{ config: JsonObject }> {
+  const { tensors, settings } = fp8.writer!.split(NAME, q);
+  const json = fp8.writer!.config(new Map([[NAME, settings]]), []);
+  expectSameFloats(dequantize(await readWeight(fp8, tensors, NAME, json)), dequantize(q));
+  return { config: json };
+}
+
 describe('fp8', () => {
   const all = Array.from({ length: 256 }, (_, code) => code);
   const weight = stored('f8_e4m3', [4, 64], all);
@@ -123,6 +131,9 @@ describe('fp8', () => {
     await expectFailure(() => fp8.writer?.split(NAME, q), 'UNSUPPORTED', 'E4M3');
     const opened = await checkpointOf(tensors);
     expect((await fp8.weights(opened, config())).get(NAME)?.stored).toEqual([NAME, `${NAME}_scale`]);
+    const own = { ...tensors, [NAME]: weight };
+    const { config: json } = await expectRoundTripOnce(await readWeight(fp8, own, NAME, config()));
+    expect(json['quantization_config']).toMatchObject({ activation_scheme: 'static' });
   });
 
   it('writes float grids of any quantizer, or refuses', async () => {

@@ -1,4 +1,5 @@
 import {
+  type CodeArray,
   contiguousData,
   elementCount,
   encode,
@@ -80,13 +81,7 @@ function fourBitTensors(
   state: BlockState,
   scales: Float32Array | Nested,
 ): ReadonlyMap<string, PackedTensor> {
-  const codes = unpackCodes(weight.parts.codes);
-  const bytes = new Uint8Array(Math.ceil(codes.length / 2));
-  for (let i = 0; i < codes.length; i++) {
-    const code = codes[i] as number;
-    if (code < 0 || code > 15) refuse('RANGE', WHERE, name, `code ${code} at element ${i} does not fit in 4 bits`);
-    bytes[i >>> 1] = (bytes[i >>> 1] as number) | (i % 2 === 0 ? code << 4 : code);
-  }
+  const bytes = packHighFirst(name, unpackCodes(weight.parts.codes));
   const tensors = new Map<string, PackedTensor>([[name, packed('u8', [bytes.length, 1], bytes)]]);
   if (scales instanceof Float32Array) tensors.set(`${name}.absmax`, encode(scales, 'f32'));
   else {
@@ -97,6 +92,15 @@ function fourBitTensors(
   tensors.set(`${name}.quant_map`, encode(FOUR_BIT_VALUES[state.quantType], 'f32'));
   tensors.set(`${name}.quant_state.bitsandbytes__${state.quantType}`, blockStateTensor(state));
   return tensors;
+}
+
+/** Two codes a byte, the first in the high bits; the low bits after an odd last one are 0. */
+function packHighFirst(name: string, codes: CodeArray): Uint8Array {
+  const bad = codes.findIndex((code) => code < 0 || code > 15);
+  if (bad >= 0) refuse('RANGE', WHERE, name, `code ${codes[bad]} at element ${bad} does not fit in 4 bits`);
+  const bytes = new Uint8Array(Math.ceil(codes.length / 2));
+  for (let i = 0, at = 0; i < codes.length; i += 2, at++) bytes[at] = ((codes[i] as number) << 4) | (codes[i + 1] ?? 0);
+  return bytes;
 }
 
 /** The type whose table the codes index. Throws `UNSUPPORTED` for other grids and for parts that have no place. */

@@ -39,17 +39,14 @@ export function hqqWordRows(rows: number, { bands, pads }: Packing): number | un
 /** Codes of `[rows, width]` from words of `[wordRows, width]`. */
 export function unpackHqq(bytes: Uint8Array, packing: Packing, rows: number, width: number): Uint8Array {
   const { bands, bits, wordBytes } = packing;
-  const wordRows = Math.ceil(rows / bands);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const bandLength = Math.ceil(rows / bands) * width;
+  const words = wordBytes === 1 ? bytes : new Uint32Array(bytes.slice().buffer);
   const codes = new Uint8Array(rows * width);
   const mask = 2 ** bits - 1;
-  for (let row = 0, i = 0; row < rows; row++) {
-    const shift = (bands - 1 - Math.floor(row / wordRows)) * bits;
-    const first = (row % wordRows) * width;
-    for (let column = 0; column < width; column++, i++) {
-      const at = (first + column) * wordBytes;
-      codes[i] = ((wordBytes === 1 ? (bytes[at] as number) : view.getUint32(at, true)) >>> shift) & mask;
-    }
+  for (let band = 0, i = 0; i < codes.length; band++) {
+    const shift = (bands - 1 - band) * bits;
+    const end = Math.min(i + bandLength, codes.length);
+    for (let at = 0; i < end; at++, i++) codes[i] = ((words[at] as number) >>> shift) & mask;
   }
   return codes;
 }
@@ -57,18 +54,13 @@ export function unpackHqq(bytes: Uint8Array, packing: Packing, rows: number, wid
 /** Words of `[wordRows, width]` from codes of `[rows, width]`. */
 export function packHqq(codes: ArrayLike<number>, packing: Packing, rows: number, width: number): Uint8Array {
   const { bands, bits, wordBytes } = packing;
-  const wordRows = Math.ceil(rows / bands);
-  const bytes = new Uint8Array(wordRows * width * wordBytes);
-  const view = new DataView(bytes.buffer);
-  for (let row = 0, i = 0; row < rows; row++) {
-    const shift = (bands - 1 - Math.floor(row / wordRows)) * bits;
-    const first = (row % wordRows) * width;
-    for (let column = 0; column < width; column++, i++) {
-      const at = (first + column) * wordBytes;
-      const code = (codes[i] as number) << shift;
-      if (wordBytes === 1) bytes[at] = (bytes[at] as number) | code;
-      else view.setUint32(at, view.getUint32(at, true) | code, true);
-    }
+  const bandLength = Math.ceil(rows / bands) * width;
+  const words = wordBytes === 1 ? new Uint8Array(bandLength) : new Uint32Array(bandLength);
+  const count = rows * width;
+  for (let band = 0, i = 0; i < count; band++) {
+    const shift = (bands - 1 - band) * bits;
+    const end = Math.min(i + bandLength, count);
+    for (let at = 0; i < end; at++, i++) words[at] = (words[at] as number) | ((codes[i] as number) << shift);
   }
-  return bytes;
+  return new Uint8Array(words.buffer);
 }

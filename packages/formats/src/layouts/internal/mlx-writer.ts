@@ -146,22 +146,23 @@ function biasOf({ offsets, zeros, scales }: AffineWeight, group: number): number
 
 /** Throws `UNSUPPORTED` where MLX's float32 steps give another value than the weight has. */
 function checkValues(name: string, affine: AffineWeight, biases: Float32Array, groupSize: number): void {
-  const { rows, columns, codes, scales, zeros, offsets } = affine;
-  for (let row = 0, i = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++, i++) {
-      const from = row * affine.groups + Math.floor(column / affine.groupSize);
-      const bias = biases[row * (columns / groupSize) + Math.floor(column / groupSize)] as number;
-      const scale = scales[from] as number;
+  const { columns, codes, scales, zeros, offsets } = affine;
+  const groups = columns / groupSize;
+  for (let group = 0, i = 0; group < biases.length; group++) {
+    const row = Math.floor(group / groups);
+    const from = row * affine.groups + Math.floor(((group % groups) * groupSize) / affine.groupSize);
+    const [scale, zero, bias] = [scales[from] as number, zeros[from] as number, biases[group] as number];
+    const offset = offsets?.[from] ?? -0;
+    for (const end = (group + 1) * groupSize; i < end; i++) {
       const code = codes[i] as number;
-      const own = Math.fround(Math.fround(code - (zeros[from] as number)) * scale) + (offsets?.[from] ?? -0);
-      const value = Math.fround(own);
+      const value = Math.fround(Math.fround(Math.fround(code - zero) * scale) + offset);
       const theirs = Math.fround(Math.fround(code * scale) + bias);
       if (value !== theirs && !(Number.isNaN(value) && Number.isNaN(theirs))) {
         refuse(
           'UNSUPPORTED',
           WHERE,
           name,
-          `code ${code} of group ${from} is ${value}, but ${theirs} with the zero ${zeros[from]} as a bias: it is rounded`,
+          `code ${code} of group ${from} is ${value}, but ${theirs} with the zero ${zero} as a bias: it is rounded`,
         );
       }
     }

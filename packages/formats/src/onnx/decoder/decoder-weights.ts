@@ -30,6 +30,11 @@ const IGNORED = /(\.rotary_emb\.inv_freq|\.attn\.bias|\.attn\.masked_bias)$/;
  * configuration, `UNSUPPORTED` for tensors that the model has no place for and for types that are not f32, f16 or bf16.
  */
 export function findWeights(description: DecoderDescription, weights: OnnxDecoderWeights): FoundWeights {
+export function findWeights(
+  description: ModelDescription,
+  weights: OnnxDecoderWeights,
+  conv1dTransposed: boolean,
+): FoundWeights {
   const { architecture, sizes, tiedHead } = description;
   const found = new Map<string, FoundWeight>();
   const used = new Set<string>();
@@ -44,7 +49,7 @@ export function findWeights(description: DecoderDescription, weights: OnnxDecode
     used.add(stored);
     // A head that is tied to the embedding is a copy of it, except where it was quantized on its own.
     if (name === 'lm_head.weight' && tiedHead && !weights.quantized?.has(stored)) continue;
-    found.set(name, foundWeight(stored, named, description, weights));
+    found.set(name, foundWeight(stored, named, description, weights, conv1dTransposed));
   }
   for (const name of [...weights.tensors.keys(), ...(weights.quantized?.keys() ?? [])]) {
     if (!used.has(name) && !IGNORED.test(name)) {
@@ -64,6 +69,7 @@ function foundWeight(
   { role }: NamedRole,
   { sizes }: DecoderDescription,
   { tensors, quantized }: OnnxDecoderWeights,
+  conv1dTransposed: boolean,
 ): FoundWeight {
   const logical = role.shape(sizes);
   const lazy = quantized?.get(name);
@@ -73,7 +79,7 @@ function foundWeight(
     return { type: 'quantized', tensor: lazy };
   }
   const tensor = tensors.get(name) as LazyTensor;
-  checkShape(name, tensor.shape, role.conv1d ? [...logical].reverse() : logical);
+  checkShape(name, tensor.shape, role.conv1d && conv1dTransposed ? [...logical].reverse() : logical);
   const { dtype } = tensor;
   if (dtype === 'f32' || dtype === 'f16' || dtype === 'bf16') return { type: 'float', tensor, dtype };
   return fail('UNSUPPORTED', `${name}: ${dtype} is not exported; give f32, f16 or bf16, or a quantized tensor`, name);

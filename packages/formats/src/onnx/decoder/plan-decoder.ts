@@ -24,6 +24,8 @@ export interface OnnxDecoderOptions {
   readonly accuracyLevel?: 0 | 1 | 2 | 3 | 4;
   /** Positions of the rotary tables. Default: the context length of the configuration. GPT-2 has as many as it learned. */
   readonly positions?: number;
+  /** False when GPT-2's linear weights are `[out, in]` already, as `ggufAsHuggingFace` shows them. Default true. */
+  readonly conv1dTransposed?: boolean;
   /** Default `model.onnx`. The weights are in `<fileName>_data`, where transformers.js looks for them. */
   readonly fileName?: string;
 }
@@ -32,6 +34,7 @@ export const ONNX_DECODER_DEFAULTS = {
   quantized: 'matmul-nbits',
   floats: 'f32',
   accuracyLevel: 0,
+  conv1dTransposed: true,
   fileName: 'model.onnx',
 } as const;
 
@@ -72,6 +75,8 @@ export function planOnnxDecoder(
 ): OnnxDecoderPlan {
   const { quantized, floats, accuracyLevel, fileName } = { ...ONNX_DECODER_DEFAULTS, ...options };
   const description = describeDecoder(config);
+  const { quantized, floats, accuracyLevel, conv1dTransposed, fileName } = { ...ONNX_DECODER_DEFAULTS, ...options };
+  const description = describeHuggingFaceConfig(config);
   refuseVariants(config);
   const positions = options.positions ?? description.sizes.context;
   if (!Number.isSafeInteger(positions) || positions < 1 || positions > 2 ** 31) {
@@ -80,8 +85,8 @@ export function planOnnxDecoder(
     });
   }
   const graph = graphBuilder();
-  const found = findWeights(description, weights);
-  const context: LayerContext = { graph, weights: found, mode: quantized, floats, accuracyLevel };
+  const found = findWeights(description, weights, conv1dTransposed);
+  const context: LayerContext = { graph, weights: found, mode: quantized, floats, accuracyLevel, conv1dTransposed };
   buildGraph(context, description, positions);
   const dataFileName = `${fileName}_data`;
   const { data, initializers } = placeWeights(graph.weights, dataFileName);

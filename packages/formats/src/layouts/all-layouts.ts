@@ -12,7 +12,6 @@ import { squeezellm } from './squeezellm.js';
 import { vptq } from './vptq.js';
 
 /** Every layout of quantized weights, in the order in which they are tried. Import single ones where the size of a bundle matters. */
-export const WEIGHT_LAYOUTS: readonly WeightLayout[] = [halftone, gptq(), awq, bitsandbytes, fp8, mxfp4, hqq, mlx];
 export const WEIGHT_LAYOUTS: readonly WeightLayout[] = [
   halftone,
   aqlm,
@@ -21,5 +20,8 @@ export const WEIGHT_LAYOUTS: readonly WeightLayout[] = [
   gptq(),
   awq,
   bitsandbytes,
+  fp8,
+  mxfp4,
+  hqq,
   mlx,
 ];

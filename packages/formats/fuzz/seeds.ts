@@ -146,6 +146,12 @@ export const BYTE_LEVEL_TOKENIZER = {
   model: { type: 'BPE', vocab: { '<|end|>': 0, a: 1, b: 2, ab: 3, Ġ: 4 }, merges: ['a b'] },
 };
 
+/** `<0x00>` to `<0xFF>`, with ids from `first` on. */
+function byteTokens(first: number): Record<string, number> {
+  const name = (byte: number) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
+  return Object.fromEntries(Array.from({ length: 256 }, (_, byte) => [name(byte), first + byte]));
+}
+
 export const SENTENCEPIECE_TOKENIZER = {
   added_tokens: [
     { id: 0, content: '<unk>', special: true },
@@ -158,14 +164,14 @@ export const SENTENCEPIECE_TOKENIZER = {
     type: 'BPE',
     byte_fallback: true,
     unk_token: '<unk>',
-    vocab: { '<unk>': 0, '<s>': 1, '<0x0A>': 2, a: 3, b: 4, ab: 5, '▁': 6 },
+    vocab: { '<unk>': 0, '<s>': 1, ...byteTokens(2), a: 258, b: 259, ab: 260, '▁': 261 },
     merges: [['a', 'b']],
   },
 };
 
 export async function ggufTokenizerSeeds(): Promise<Uint8Array[]> {
   const files = [BYTE_LEVEL_TOKENIZER, SENTENCEPIECE_TOKENIZER];
-  return Promise.all(files.map((json) => ggufBytes([], tokenizerToGguf(json, { eos: 0, vocabularySize: 8 }))));
+  return Promise.all(files.map((json) => ggufBytes([], tokenizerToGguf(json, { eos: 0 }))));
 }
 
 export function jsonSeeds(...values: readonly object[]): Uint8Array[] {

@@ -1,5 +1,6 @@
 import { HalftoneError, type JsonObject } from '@halftone/tensor';
 import type { GgufArchitecture, ModelSizes } from '../../gguf-model/architectures/form.js';
+import { GGUF_ARCHITECTURE_OF_MODEL_TYPE } from '../../gguf-model/architectures.js';
 import { describeConfig } from '../../gguf-model/describe-config.js';
 import { WHERE } from './decoder-weights.js';
 
@@ -25,9 +26,10 @@ export interface DecoderDescription {
  * changes with the length of the text (yarn), `FORMAT` for keys that are missing or absurd.
  */
 export function describeDecoder(config: JsonObject): DecoderDescription {
-  const { architecture, sizes, tiedHead, keys, extraTensors } = describeConfig(config);
+  const architecture = GGUF_ARCHITECTURE_OF_MODEL_TYPE[String(config.model_type)];
   const exported = EXPORTED.find((name) => name === architecture);
-  if (exported === undefined) return refuse(`a ${architecture} model`);
+  if (exported === undefined) return refuse(`model_type '${String(config.model_type)}'`);
+  const { sizes, tiedHead, keys, extraTensors } = describeConfig(config);
   const setting = (key: string) => keys.find((entry) => entry.key === `${architecture}.${key}`)?.value;
   const scaling = setting('rope.scaling.type');
   if (scaling !== undefined && scaling !== 'linear') refuse(`rotary scaling '${String(scaling)}'`);

@@ -1,20 +1,15 @@
 import {
   type Checkpoint,
   type LazyQuantizedTensor,
+  type PackedTensor,
   packed,
   type QuantizedTensor,
   type Scheme,
   type WeightLayout,
 } from '@halftone/tensor';
-import {
-  checkPart,
-  namesWithout,
-  quantMethod,
-  readPart,
-  refuse,
-  storedPart,
-  storedWeight,
-} from './internal/stored-weight.js';
+import { refuse } from './internal/refuse.js';
+import { quantizationConfig, quantMethod } from './internal/settings.js';
+import { expectShape, namesBefore, needPart, storedWeight } from './internal/weight-parts.js';
 
 const WHERE = 'mxfp4';
 
@@ -32,29 +27,29 @@ const GROUP_BYTES = 16;
 export const mxfp4: WeightLayout = {
   name: WHERE,
   detect(checkpoint, config) {
-    if ((quantMethod(config) ?? WHERE) !== WHERE) return false;
-    return namesWithout(checkpoint, '_blocks').some((name) => {
+    if ((quantMethod(quantizationConfig(config)) ?? WHERE) !== WHERE) return false;
+    return namesBefore(checkpoint, '_blocks').some((name) => {
       const blocks = checkpoint.tensors.get(`${name}_blocks`);
       const scales = checkpoint.tensors.get(`${name}_scales`);
       return blocks?.dtype === 'u8' && scales?.dtype === 'u8' && blocks.shape.length === scales.shape.length + 1;
     });
   },
   weights(checkpoint) {
-    const found = namesWithout(checkpoint, '_blocks').map((name) => mxfp4Weight(checkpoint, name));
+    const found = namesBefore(checkpoint, '_blocks').map((name) => mxfp4Weight(checkpoint, name));
     return new Map(found.map((weight) => [weight.name, weight]));
   },
 };
 
 function mxfp4Weight(checkpoint: Checkpoint, name: string): LazyQuantizedTensor {
-  const blocks = storedPart(checkpoint, `${name}_blocks`, WHERE);
-  const scales = storedPart(checkpoint, `${name}_scales`, WHERE);
+  const blocks = needPart(checkpoint, `${name}_blocks`, ['u8'], WHERE);
+  const scales = needPart(checkpoint, `${name}_scales`, ['u8'], WHERE);
   const groups = blocks.shape[blocks.shape.length - 2];
   const leading = blocks.shape.slice(0, -2);
   if (groups === undefined || leading.length === 0) {
     refuse('FORMAT', WHERE, blocks.name, `shape [${blocks.shape}] should be [experts, out, groups, ${GROUP_BYTES}]`);
   }
-  checkPart(blocks, ['u8'], [[...leading, groups, GROUP_BYTES]], WHERE);
-  checkPart(scales, ['u8'], [[...leading, groups]], WHERE);
+  expectShape(blocks, WHERE, [...leading, groups, GROUP_BYTES]);
+  expectShape(scales, WHERE, [...leading, groups]);
   const shape = [...leading, groups * GROUP];
   const scheme: Scheme = {
     name: WHERE,
@@ -67,11 +62,15 @@ function mxfp4Weight(checkpoint: Checkpoint, name: string): LazyQuantizedTensor 
     name,
     shape,
     scheme,
-    parts: [blocks, scales],
-    async read(options): Promise<QuantizedTensor> {
-      const codes = packed('f4_e2m1', shape, (await readPart(blocks, options)).bytes);
-      const exponents = packed('f8_e8m0', scales.shape, (await readPart(scales, options)).bytes);
-      return { kind: 'quantized', shape, scheme, parts: { codes, scales: exponents } };
-    },
+    parts: { blocks, exponents: scales },
+    decode: (parts): QuantizedTensor => ({
+      kind: 'quantized',
+      shape,
+      scheme,
+      parts: {
+        codes: packed('f4_e2m1', shape, (parts.blocks as PackedTensor).bytes),
+        scales: packed('f8_e8m0', scales.shape, (parts.exponents as PackedTensor).bytes),
+      },
+    }),
   });
 }

@@ -163,7 +163,7 @@ describe('fp8', () => {
   it('refuses scales that do not fit and settings that make no sense', async () => {
     const read = (scale: Record<string, PackedTensor>, json = config()) =>
       readWeight(fp8, { [NAME]: weight, ...scale }, NAME, json);
-    await expectFailure(() => read({}), 'FORMAT', `${NAME}_scale`, 'missing');
+    await expectFailure(() => read({}), 'FORMAT', `${NAME}_scale`, 'no such tensor');
     await expectFailure(() => read({ [`${NAME}_scale`]: storedFloats([1, 2]) }), 'FORMAT', '[2]', '4 rows');
     await expectFailure(() => read({ [`${NAME}_scale`]: stored('i8', [], [1]) }), 'FORMAT', 'i8');
     const blocks = { [`${NAME}_scale_inv`]: storedFloats([1, 2, 3], [3, 1]) };

@@ -16,7 +16,7 @@ import { FP4_VALUES, NF4_VALUES } from '@halftone/tensor/codebooks';
 import { refuseSideParts } from './affine-weight.js';
 import { type BlockState, blockStateTensor } from './bitsandbytes-state.js';
 import { flatRun, runsToBlocks } from './flat-blocks.js';
-import { refuse } from './stored-weight.js';
+import { refuse } from './refuse.js';
 
 const WHERE = 'bitsandbytes';
 

@@ -1,6 +1,6 @@
 import { type PackedTensor, packed } from '@halftone/tensor';
 import { parseJson } from '../../internal/json.js';
-import { refuse } from './stored-weight.js';
+import { refuse } from './refuse.js';
 
 const WHERE = 'bitsandbytes';
 

@@ -12,14 +12,14 @@ import {
 } from '@halftone/tensor';
 import { type AffineWeight, affineWeight, refuseSideParts } from './affine-weight.js';
 import { MLX_BITS, MLX_GROUP_SIZES, MLX_MODES, type MlxMode } from './mlx-settings.js';
+import { refuse } from './refuse.js';
 import { sharedFloatType } from './shared-float-type.js';
-import { moduleOf, refuse } from './stored-weight.js';
+import { moduleName } from './weight-parts.js';
 
 const WHERE = 'mlx';
 
 /** The tensors of a weight, and its entry in `config.json`. */
 export function splitMlx(name: string, weight: QuantizedTensor): SplitWeight {
-  if (!name.endsWith('.weight')) refuse('UNSUPPORTED', WHERE, name, 'only names that end in .weight can be quantized');
   return weight.scheme.grid.type === 'float' ? splitFloats(name, weight) : splitAffine(name, weight);
 }
 
@@ -51,7 +51,7 @@ function splitFloats(name: string, weight: QuantizedTensor): SplitWeight {
   return {
     tensors: new Map<string, PackedTensor>([
       [name, wordsOf(packed(codeType, shape, bytes), bits)],
-      [`${moduleOf(name)}.scales`, packed('u8', groupShape, scales)],
+      [`${moduleName(name, WHERE)}.scales`, packed('u8', groupShape, scales)],
     ]),
     settings: { group_size: groupSize, bits, mode },
   };
@@ -114,7 +114,7 @@ function splitAffine(name: string, weight: QuantizedTensor): SplitWeight {
   const groupShape = [...weight.shape.slice(0, -1), groups];
   const type = sharedFloatType([scales, biases], weight.parts.scales);
   const codes = packCodes(affine.codes, bits, false, weight.shape);
-  const module = moduleOf(name);
+  const module = moduleName(name, WHERE);
   return {
     tensors: new Map<string, PackedTensor>([
       [name, wordsOf(codes, bits)],

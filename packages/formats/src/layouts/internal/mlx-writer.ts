@@ -1,16 +1,6 @@
-import {
-  decode,
-  encode,
-  type PackedTensor,
-  packCodes,
-  packed,
-  type QuantizedTensor,
-  type SplitWeight,
-  type Tensor,
-  toFloat32,
-  unpackCodes,
-} from '@halftone/tensor';
+import { encode, type PackedTensor, packCodes, packed, type QuantizedTensor, type SplitWeight } from '@halftone/tensor';
 import { type AffineWeight, affineWeight, refuseSideParts } from './affine-weight.js';
+import { exactScaleCodes, packFloatCodes } from './float-groups.js';
 import { MLX_BITS, MLX_GROUP_SIZES, MLX_MODES, type MlxMode } from './mlx-settings.js';
 import { refuse } from './refuse.js';
 import { sharedFloatType } from './shared-float-type.js';
@@ -41,13 +31,8 @@ function splitFloats(name: string, weight: QuantizedTensor): SplitWeight {
   }
   const { bits, groupSize, codeType, scaleType } = MLX_MODES[mode];
   const groupShape = [...shape.slice(0, -1), columns / groupSize];
-  const scales = scaleBytes(name, weight, scaleType, groupShape);
-  const { bytes } = packCodes(
-    Int16Array.from(unpackCodes(parts.codes), (code) => code & (2 ** bits - 1)),
-    bits,
-    false,
-    shape,
-  );
+  const scales = exactScaleCodes(name, weight, scaleType, groupShape, WHERE);
+  const { bytes } = packFloatCodes(weight, bits);
   return {
     tensors: new Map<string, PackedTensor>([
       [name, wordsOf(packed(codeType, shape, bytes), bits)],
@@ -55,32 +40,6 @@ function splitFloats(name: string, weight: QuantizedTensor): SplitWeight {
     ]),
     settings: { group_size: groupSize, bits, mode },
   };
-}
-
-/** Scales in the mode's own type. Throws `UNSUPPORTED` where they do not fit it exactly. */
-function scaleBytes(
-  name: string,
-  { parts }: QuantizedTensor,
-  type: 'f8_e8m0' | 'f8_e4m3',
-  shape: readonly number[],
-): Uint8Array {
-  const { scales: part, globalScale = 1 } = parts;
-  if (part?.kind === 'packed' && part.dtype === type && globalScale === 1) return part.bytes;
-  const given = part === undefined ? undefined : toFloat32(part as Tensor);
-  const count = shape.reduce((product, n) => product * n, 1);
-  const values = Float32Array.from({ length: count }, (_, i) => Math.fround((given?.[i] ?? 1) * globalScale));
-  const encoded = encode(type === 'f8_e8m0' ? values.map(Math.abs) : values, type, shape);
-  const decoded = decode(encoded);
-  const misfit = values.findIndex((value, i) => !Object.is(value, decoded[i]));
-  if (misfit >= 0) {
-    refuse(
-      'UNSUPPORTED',
-      WHERE,
-      name,
-      `scale ${values[misfit]} of group ${misfit} cannot be stored exactly as ${type}`,
-    );
-  }
-  return encoded.bytes;
 }
 
 function splitAffine(name: string, weight: QuantizedTensor): SplitWeight {

@@ -1,25 +1,25 @@
 /**
  * Decoding speed of every ggml block type, in MB of float32 values a second on one thread. In the same run, in turns: the copying
  * of as many bytes as decoding reads and writes (`memory`), and ggml's own decoder where llama.cpp's libraries are installed.
- * The goal is a third of the speed of memory. `--types Q4_0,Q4_K` measures only those, `--json` prints one JSON object.
+ * The goal is a third of the speed of memory. `--types Q4_0,Q4_K` measures only those, `--elements` and `--repeats` set the size and the turns, `--json` prints one JSON object.
  */
 import { readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { type BenchResult, bestSecondsInTurn, listArgument, printBench } from '@halftone/bench';
+import { type BenchResult, bestSecondsInTurn, listArgument, numberArgument, printBench } from '@halftone/bench';
 import { oracleAvailable } from '@halftone/llama-cpp-oracle';
 import { GGML_TYPES, type GgmlType } from '@halftone/tensor';
 import { GGML_CODECS } from '../src/ggml/index.js';
 
-const ELEMENTS = 1 << 22;
-const REPEATS = 15;
+const ELEMENTS = numberArgument('--elements', 1 << 22);
+const REPEATS = numberArgument('--repeats', 25);
 
 const values = new Float32Array(ELEMENTS);
 const out = new Float32Array(ELEMENTS).fill(1);
 const dequantizeRow = oracleAvailable() ? ggmlDecoder() : undefined;
 const results: BenchResult[] = [];
 
-for (const type of listArgument('types', Object.keys(GGML_CODECS)) as GgmlType[]) {
+for (const type of listArgument('--types', Object.keys(GGML_CODECS)) as GgmlType[]) {
   const bytes = randomBytes(type);
   const copy = new Uint8Array(bytes.length);
   const packed = { kind: 'packed', dtype: type, shape: [ELEMENTS / 4096, 4096], bytes } as const;

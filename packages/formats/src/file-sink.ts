@@ -1,8 +1,6 @@
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type ByteSink, HalftoneError } from '@halftone/tensor';
-import { checkFreeSpace } from './internal/free-space.js';
-import { ioError } from './internal/node-io.js';
 import { checkFreeSpace, ioError, syncFolder } from './internal/node-io.js';
 
 const PIECE_BYTES = 64 * 1024 * 1024;
@@ -59,6 +57,7 @@ export async function fileSink(path: string, options: FileSinkOptions = {}): Pro
         try {
           const length = Math.min(PIECE_BYTES, bytes.length - done);
           const { bytesWritten } = await handle.write(bytes, done, length, position);
+          if (bytesWritten === 0) throw new Error('the system wrote nothing');
           done += bytesWritten;
           position += bytesWritten;
         } catch (cause) {
@@ -80,18 +79,4 @@ export async function fileSink(path: string, options: FileSinkOptions = {}): Pro
     },
     abort,
   };
-}
-
-/** Makes the rename itself durable, where the system lets folders be synced (Windows does not). */
-async function syncFolder(folder: string): Promise<void> {
-  try {
-    const handle = await open(folder, 'r');
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-  } catch {
-    // The file is complete and in place; only its survival of a power cut within seconds is less certain.
-  }
 }

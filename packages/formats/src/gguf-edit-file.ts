@@ -12,6 +12,7 @@ import { fileSink } from './file-sink.js';
 import { fileSource } from './file-source.js';
 import { type GgufEditPlan, type GgufMetadataEdits, planGgufMetadataEdit } from './gguf-edit.js';
 import { readGgufHeader } from './gguf-header.js';
+import { abortOnFailure } from './internal/abort-on-failure.js';
 import { checkFreeSpace, ioError, syncFolder } from './internal/node-io.js';
 
 const WHERE = 'gguf';
@@ -59,7 +60,7 @@ async function copyWithHeader(
   dataOffset: number,
   options: WorkOptions,
 ): Promise<void> {
-  try {
+  await abortOnFailure(sink, async () => {
     await sink.write(header);
     const buffer = new Uint8Array(Math.min(PIECE_BYTES, Math.max(0, source.size - dataOffset)));
     for (let start = dataOffset; start < source.size; start += buffer.length) {
@@ -69,10 +70,7 @@ async function copyWithHeader(
       await sink.write(await source.read(start, end, { into, signal: options.signal }));
     }
     await sink.commit();
-  } catch (error) {
-    await sink.abort();
-    throw error;
-  }
+  });
 }
 
 async function cloneWithHeader(
@@ -102,7 +100,7 @@ async function cloneWithHeader(
     throwIfAborted(options.signal, WHERE);
     await rename(partial, out);
   } catch (cause) {
-    await rm(partial, { force: true });
+    await rm(partial, { force: true }).catch(() => undefined);
     throw isHalftoneError(cause) ? cause : ioError(WHERE, out, 'write the edited file', cause);
   }
   await syncFolder(folder);

@@ -1,7 +1,7 @@
 import { type ByteSink, type ByteSource, HalftoneError, nativeData, type ReadOptions } from '@halftone/tensor';
 import { checkImatrixEntry, type Imatrix, type ImatrixEntry } from './imatrix-entry.js';
+import { abortOnFailure } from './internal/abort-on-failure.js';
 import { byteBuilder } from './internal/byte-builder.js';
-import { writeBytes } from './internal/write-bytes.js';
 
 const LARGEST_I32 = 0x7fff_ffff;
 /** Name length, one character, calls, length and one value: the least that an entry takes. */
@@ -50,6 +50,13 @@ export async function readImatrixDat(source: ByteSource, options?: ReadOptions):
  * sets, counts that are 0 or above 2^31 - 1.
  */
 export async function writeImatrixDat(sink: ByteSink, imatrix: Imatrix): Promise<void> {
+  await abortOnFailure(sink, async () => {
+    await sink.write(encode(imatrix));
+    await sink.commit();
+  });
+}
+
+function encode(imatrix: Imatrix): Uint8Array {
   const { datasets, chunkCount = 0, entries } = imatrix;
   if (entries.size === 0) unsupported('an importance matrix without entries; collect some');
   if (datasets.length > 1) unsupported('names one data set and not several; keep one, or write GGUF');
@@ -73,7 +80,7 @@ export async function writeImatrixDat(sink: ByteSink, imatrix: Imatrix): Promise
   }
   i32(chunkCount);
   text(datasets[0] ?? '');
-  await writeBytes(sink, builder.finish(1));
+  return builder.finish(1);
 }
 
 function callsAndValues(

@@ -5,11 +5,13 @@ import {
   type LazyTensor,
   nativeData,
   type ReadOptions,
+  type TensorEntry,
 } from '@halftone/tensor';
 import { type GgufCheckpoint, gguf } from './gguf.js';
 import type { GgufMetadataEntry } from './gguf-types.js';
 import { writeGguf } from './gguf-writer.js';
 import { checkImatrixEntry, type Imatrix, type ImatrixEntry } from './imatrix-entry.js';
+import { abortOnFailure } from './internal/abort-on-failure.js';
 
 /** Tensors of a weight, by the end of their names. */
 const PARTS = { sums: '.in_sum2', counts: '.counts', inputSums: '.in_sum' } as const;
@@ -48,21 +50,26 @@ export async function writeImatrixGguf(sink: ByteSink, imatrix: Imatrix): Promis
     { key: 'imatrix.chunk_count', type: 'u32', value: chunkCount },
     { key: 'imatrix.chunk_size', type: 'u32', value: chunkSize },
   ];
-  const values = new Map<string, Float32Array>();
-  const tensors: { name: string; dtype: 'f32'; shape: number[] }[] = [];
-  for (const [name, entry] of entries) {
-    checkImatrixEntry(name, entry);
-    const { sums, counts, inputSums } = entry;
-    const shape = [counts.length, sums.length / counts.length];
-    const add = (part: string, data: Float32Array, partShape: number[]) => {
-      values.set(name + part, data);
-      tensors.push({ name: name + part, dtype: 'f32', shape: partShape });
-    };
-    add(PARTS.sums, sums, shape);
-    add(PARTS.counts, exactFloat32(name, counts), [counts.length, 1]);
-    if (inputSums !== undefined) add(PARTS.inputSums, inputSums, shape);
-  }
-  await writeGguf(sink, tensors, { metadata, data: ({ name }) => bytesOf(values.get(name) as Float32Array) });
+  await abortOnFailure(sink, async () => {
+    const parts = [...entries].flatMap(([name, entry]) => partsOf(name, entry));
+    const values = new Map(parts.map((part) => [part.name, part.values]));
+    await writeGguf(sink, parts, { metadata, data: ({ name }) => bytesOf(values.get(name) as Float32Array) });
+  });
+}
+
+interface Part extends TensorEntry {
+  readonly values: Float32Array;
+}
+
+function partsOf(name: string, entry: ImatrixEntry): Part[] {
+  checkImatrixEntry(name, entry);
+  const { sums, counts, inputSums } = entry;
+  const part = (end: string, values: Float32Array, columns: number): Part => {
+    return { name: name + end, dtype: 'f32', shape: [counts.length, columns], values };
+  };
+  const columns = sums.length / counts.length;
+  const parts = [part(PARTS.sums, sums, columns), part(PARTS.counts, exactFloat32(name, counts), 1)];
+  return inputSums === undefined ? parts : [...parts, part(PARTS.inputSums, inputSums, columns)];
 }
 
 function weightNames(file: GgufCheckpoint): Set<string> {

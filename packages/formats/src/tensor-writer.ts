@@ -6,6 +6,7 @@ import {
   throwIfAborted,
   type WorkOptions,
 } from '@halftone/tensor';
+import { abortOnFailure } from './internal/abort-on-failure.js';
 
 /** Where a tensor's bytes go in a file. */
 export interface TensorPlacement extends TensorEntry {
@@ -123,14 +124,11 @@ export async function writeAll(
   where: string,
   options: WriteDataOptions,
 ): Promise<void> {
-  const writer = tensorWriter(sink, layout, where);
-  try {
+  await abortOnFailure(sink, async () => {
+    const writer = tensorWriter(sink, layout, where);
     await writeTensors(writer, where, options);
     await writer.finish();
-  } catch (error) {
-    await writer.abort();
-    throw error;
-  }
+  });
 }
 
 async function writeTensors(writer: TensorWriter, where: string, options: WriteDataOptions): Promise<void> {
@@ -164,7 +162,10 @@ export async function writeFileSet(
 ): Promise<void> {
   const opened: ByteSink[] = [];
   const commits: (() => Promise<void>)[] = [];
-  try {
+  const abortAll = async () => {
+    await Promise.allSettled(opened.map((sink) => sink.abort()));
+  };
+  await abortOnFailure({ abort: abortAll }, async () => {
     const all = last === undefined ? files : [...files, last];
     let remainingBytes = all.reduce((sum, { layout }) => sum + layout.byteLength, 0);
     for (const { fileName, layout } of all) {
@@ -178,10 +179,7 @@ export async function writeFileSet(
       await writer.finish();
     }
     for (const commit of commits) await commit();
-  } catch (error) {
-    for (const sink of opened) await sink.abort();
-    throw error;
-  }
+  });
 }
 
 /** The sink, with `commit` only noting that it is due. */

@@ -10,7 +10,7 @@
  */
 import { HalftoneError } from '@halftone/tensor';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
-import { packNibbles, unpackNibbles } from './internal/nibble-halves.js';
+import { packNibbles, scaledNibbles, unpackNibbles } from './internal/nibble-halves.js';
 
 const BYTES_MX = 17;
 const BYTES_NV = 36;
@@ -20,14 +20,10 @@ export const mxfp4: GgmlCodec<'MXFP4'> = /* @__PURE__ */ ggmlCodec('MXFP4', {
   scaleType: 'f8_e8m0',
 
   decode(bytes, blocks, out) {
-    const doubles = doubledValues();
+    const halves = Float64Array.from({ length: 256 }, (_, byte) => 2 ** (byte - 128));
+    const table = Float64Array.from(DOUBLES);
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_MX, to += 32) {
-      const half = 2 ** (bytes[at] - 128);
-      for (let j = 0; j < 16; j++) {
-        const byte = bytes[at + 1 + j];
-        out[to + j] = half * doubles[byte & 15];
-        out[to + 16 + j] = half * doubles[byte >>> 4];
-      }
+      scaledNibbles(bytes, at + 1, 16, halves[bytes[at]], table, out, to);
     }
   },
 
@@ -52,15 +48,11 @@ export const nvfp4: GgmlCodec<'NVFP4'> = /* @__PURE__ */ ggmlCodec('NVFP4', {
   scaleType: 'f8_e4m3',
 
   decode(bytes, blocks, out) {
-    const doubles = doubledValues();
+    const halves = Float64Array.from({ length: 256 }, (_, byte) => halfScale(byte));
+    const table = Float64Array.from(DOUBLES);
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_NV) {
       for (let group = 0, from = at + CODES_NV; group < 4; group++, from += 8, to += 16) {
-        const half = halfScale(bytes[at + group]);
-        for (let j = 0; j < 8; j++) {
-          const byte = bytes[from + j];
-          out[to + j] = half * doubles[byte & 15];
-          out[to + 8 + j] = half * doubles[byte >>> 4];
-        }
+        scaledNibbles(bytes, from, 8, halves[bytes[at + group]], table, out, to);
       }
     }
   },
@@ -88,10 +80,8 @@ export const nvfp4: GgmlCodec<'NVFP4'> = /* @__PURE__ */ ggmlCodec('NVFP4', {
   },
 });
 
-/** Twice the E2M1 values. Whole numbers have no minus zero. */
-function doubledValues(): Int8Array {
-  return Int8Array.of(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
-}
+/** Twice the E2M1 values. Their products with half the scale never round, but at the ends of the range. No minus zero. */
+const DOUBLES = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12] as const;
 
 /** Half the scale of an unsigned E4M3 byte as ggml reads it. */
 function halfScale(byte: number): number {

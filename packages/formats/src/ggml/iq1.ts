@@ -8,11 +8,11 @@
  * 16 elements each, whose upper four bits together are the f16 d.
  * Source: ggml-common.h `block_iq1_s`, `block_iq1_m`; ggml-quants.c `dequantize_row_iq1_s`, `dequantize_row_iq1_m`.
  */
-import { float16ToNumber, HalftoneError } from '@halftone/tensor';
-import { ggmlCodebook, ggmlScaleCodebook, latticeVectors } from '@halftone/tensor/codebooks';
-import { type BlockParts, readWord, writeWord } from './internal/block-layout.js';
+import { HalftoneError, type Tensor } from '@halftone/tensor';
+import { ggmlCodebook, ggmlScaleCodebook } from '@halftone/tensor/codebooks';
+import { type BlockParts, halfToNumber, readHalf, readWord, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
-import { once } from './internal/lattice-blocks.js';
+import { lookUpWord, nibbleLattice, once, signedValues } from './internal/lattice-blocks.js';
 
 const BYTES_S = 50;
 const WORDS_S = 34;
@@ -22,31 +22,23 @@ const SCALES_M = 48;
 /** The bit of a code that chooses the vectors less 1/8. */
 const MINUS = 2048;
 
-/** Eight times the vectors of the codebook: whole numbers. */
-const eighths = /* @__PURE__ */ once(() => {
-  const points = Int8Array.from(latticeVectors('iq1'), (value) => 8 * value);
-  const both = new Int8Array(2 * points.length);
-  both.set(points.map((value) => value + 1));
-  both.set(
-    points.map((value) => value - 1),
-    points.length,
-  );
-  return both;
-});
+/** Of the codebook, in which the eighths are added already. It is the same for both types. */
+const lattice = /* @__PURE__ */ once(() => nibbleLattice((ggmlCodebook('IQ1_S') as Tensor<Float32Array>).data, 8));
 
 export const iq1_s: GgmlCodec<'IQ1_S'> = /* @__PURE__ */ ggmlCodec('IQ1_S', {
   codebook: ggmlCodebook,
   scaleCodebook: ggmlScaleCodebook,
 
   decode(bytes, blocks, out) {
-    const table = eighths();
+    const { levels, words } = lattice();
+    const values = new Float32Array(16);
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_S) {
-      const d = float16ToNumber(readWord(bytes, at));
+      const d = readHalf(bytes, at);
       for (let group = 0; group < 8; group++) {
         const word = readWord(bytes, at + WORDS_S + 2 * group);
-        const scale = d * (1 + 2 * ((word >>> 12) & 7)) * 0.125;
+        signedValues(d * (1 + 2 * ((word >>> 12) & 7)), levels, values);
         for (let l = 0; l < 4; l++, to += 8) {
-          writeVector(scale, table, codeOf(bytes[at + 2 + group * 4 + l], word, l), out, to);
+          lookUpWord(words[codeOf(bytes[at + 2 + group * 4 + l], word, l)], values, out, to);
         }
       }
     }
@@ -86,14 +78,15 @@ export const iq1_m: GgmlCodec<'IQ1_M'> = /* @__PURE__ */ ggmlCodec('IQ1_M', {
   scaleCodebook: ggmlScaleCodebook,
 
   decode(bytes, blocks, out) {
-    const table = eighths();
+    const { levels, words } = lattice();
+    const values = new Float32Array(16);
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_M) {
-      const d = float16ToNumber(readSuperScale(bytes, at + SCALES_M));
+      const d = halfToNumber(readSuperScale(bytes, at + SCALES_M));
       for (let vector = 0; vector < 32; vector += 2, to += 16) {
-        const scale = d * (1 + 2 * readScale(bytes, at + SCALES_M, vector >>> 1)) * 0.125;
+        signedValues(d * (1 + 2 * readScale(bytes, at + SCALES_M, vector >>> 1)), levels, values);
         const high = bytes[at + HIGH_M + (vector >>> 1)];
-        writeVector(scale, table, bytes[at + vector] | ((high & 15) << 8), out, to);
-        writeVector(scale, table, bytes[at + vector + 1] | ((high >>> 4) << 8), out, to + 8);
+        lookUpWord(words[bytes[at + vector] | ((high & 15) << 8)], values, out, to);
+        lookUpWord(words[bytes[at + vector + 1] | ((high >>> 4) << 8)], values, out, to + 8);
       }
     }
   },
@@ -158,9 +151,4 @@ function readSuperScale(bytes: Uint8Array, at: number): number {
 /** The scale of a group of 16 in IQ1_M. */
 function readScale(bytes: Uint8Array, at: number, group: number): number {
   return (readWord(bytes, at + 2 * (group >>> 2)) >>> (3 * (group & 3))) & 7;
-}
-
-/** Eight values. `scale` has few enough bits that only the product with the whole number rounds. */
-function writeVector(scale: number, table: Int8Array, code: number, out: Float32Array, to: number): void {
-  for (let k = 0; k < 8; k++) out[to + k] = scale * table[code * 8 + k];
 }

@@ -6,21 +6,23 @@
  * IQ2_S: f16 d, 32 low bytes of 10-bit indices, 32 sign bytes, 8 bytes of four pairs of high bits, scales as in IQ2_XS.
  * Source: ggml-common.h `block_iq2_xxs`, `block_iq2_xs`, `block_iq2_s`; ggml-quants.c `dequantize_row_iq2_xxs` and so on.
  */
-import { float16ToNumber } from '@halftone/tensor';
 import { ggmlCodebook, ggmlScaleCodebook, latticeVectors } from '@halftone/tensor/codebooks';
-import { readWord, writeWord } from './internal/block-layout.js';
+import { readHalf, readWord, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
 import {
+  evenSignNibbles,
   evenSigns,
+  lookUpWord,
+  nibbleLattice,
   once,
   packEvenSigns,
   packSigns,
   packSignWord,
   readWord32,
-  signFactors,
+  signedValues,
+  signNibbles,
   unpackSigns,
   unpackSignWord,
-  wholeNumbers,
   writeWord32,
 } from './internal/lattice-blocks.js';
 
@@ -32,24 +34,25 @@ const SIGNS_S = 34;
 const HIGH_S = 66;
 const SCALES_S = 74;
 
-const latticeXxs = /* @__PURE__ */ once(() => wholeNumbers(latticeVectors('iq2_xxs')));
-const latticeXs = /* @__PURE__ */ once(() => wholeNumbers(latticeVectors('iq2_xs')));
-const latticeS = /* @__PURE__ */ once(() => wholeNumbers(latticeVectors('iq2_s')));
+const latticeXxs = /* @__PURE__ */ once(() => nibbleLattice(latticeVectors('iq2_xxs'), 8));
+const latticeXs = /* @__PURE__ */ once(() => nibbleLattice(latticeVectors('iq2_xs'), 8));
+const latticeS = /* @__PURE__ */ once(() => nibbleLattice(latticeVectors('iq2_s'), 8));
 
 export const iq2_xxs: GgmlCodec<'IQ2_XXS'> = /* @__PURE__ */ ggmlCodec('IQ2_XXS', {
   codebook: ggmlCodebook,
   scaleCodebook: ggmlScaleCodebook,
 
   decode(bytes, blocks, out) {
-    const lattice = latticeXxs();
-    const factors = signFactors();
+    const { levels, words } = latticeXxs();
+    const signs = evenSignNibbles();
+    const values = new Float32Array(16);
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_XXS) {
-      const d = float16ToNumber(readWord(bytes, at));
+      const d = readHalf(bytes, at);
       for (let group = 0, from = at + 2; group < 8; group++, from += 8) {
         const word = readWord32(bytes, from + 4);
-        const scale = d * (0.5 + (word >>> 28)) * 0.25;
+        signedValues(d * (0.5 + (word >>> 28)) * 0.25, levels, values);
         for (let l = 0; l < 4; l++, to += 8) {
-          writeVector(scale, lattice, bytes[from + l], factors, evenSigns((word >>> (7 * l)) & 127), out, to);
+          lookUpWord(words[bytes[from + l]] | signs[(word >>> (7 * l)) & 127], values, out, to);
         }
       }
     }
@@ -81,14 +84,17 @@ export const iq2_xs: GgmlCodec<'IQ2_XS'> = /* @__PURE__ */ ggmlCodec('IQ2_XS', {
   scaleCodebook: ggmlScaleCodebook,
 
   decode(bytes, blocks, out) {
-    const lattice = latticeXs();
-    const factors = signFactors();
+    const { levels, words } = latticeXs();
+    const signs = evenSignNibbles();
+    const values = new Float32Array(16);
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_XS) {
-      const d = float16ToNumber(readWord(bytes, at));
-      for (let vector = 0; vector < 32; vector++, to += 8) {
-        const word = readWord(bytes, at + 2 + 2 * vector);
-        const scale = d * (0.5 + readScale(bytes, at + SCALES_XS, vector >>> 1)) * 0.25;
-        writeVector(scale, lattice, word & 511, factors, evenSigns(word >>> 9), out, to);
+      const d = readHalf(bytes, at);
+      for (let group = 0, from = at + 2; group < 16; group++, from += 4, to += 16) {
+        signedValues(d * (0.5 + readScale(bytes, at + SCALES_XS, group)) * 0.25, levels, values);
+        const first = readWord(bytes, from);
+        const second = readWord(bytes, from + 2);
+        lookUpWord(words[first & 511] | signs[first >>> 9], values, out, to);
+        lookUpWord(words[second & 511] | signs[second >>> 9], values, out, to + 8);
       }
     }
   },
@@ -122,13 +128,16 @@ export const iq2_s: GgmlCodec<'IQ2_S'> = /* @__PURE__ */ ggmlCodec('IQ2_S', {
   scaleCodebook: ggmlScaleCodebook,
 
   decode(bytes, blocks, out) {
-    const lattice = latticeS();
-    const factors = signFactors();
+    const { levels, words } = latticeS();
+    const signs = signNibbles();
+    const values = new Float32Array(16);
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_S) {
-      const d = float16ToNumber(readWord(bytes, at));
-      for (let vector = 0; vector < 32; vector++, to += 8) {
-        const scale = d * (0.5 + readScale(bytes, at + SCALES_S, vector >>> 1)) * 0.25;
-        writeVector(scale, lattice, readIndex(bytes, at, vector), factors, bytes[at + SIGNS_S + vector], out, to);
+      const d = readHalf(bytes, at);
+      for (let vector = 0; vector < 32; vector += 2, to += 16) {
+        signedValues(d * (0.5 + readScale(bytes, at + SCALES_S, vector >>> 1)) * 0.25, levels, values);
+        const from = at + SIGNS_S + vector;
+        lookUpWord(words[readIndex(bytes, at, vector)] | signs[bytes[from]], values, out, to);
+        lookUpWord(words[readIndex(bytes, at, vector + 1)] | signs[bytes[from + 1]], values, out, to + 8);
       }
     }
   },
@@ -170,17 +179,4 @@ function readScale(bytes: Uint8Array, at: number, group: number): number {
 
 function writeScale(bytes: Uint8Array, at: number, group: number, scale: number): void {
   bytes[at + (group >>> 1)] |= scale << (4 * (group & 1));
-}
-
-/** Eight values. `scale` has few enough bits that only the product with the magnitude rounds. */
-function writeVector(
-  scale: number,
-  lattice: Int8Array,
-  index: number,
-  factors: Int8Array,
-  signs: number,
-  out: Float32Array,
-  to: number,
-): void {
-  for (let k = 0; k < 8; k++) out[to + k] = scale * (lattice[index * 8 + k] * factors[signs * 8 + k]);
 }

@@ -6,20 +6,21 @@
  * of two scales, low nibble first.
  * Source: ggml-common.h `block_iq3_xxs`, `block_iq3_s`; ggml-quants.c `dequantize_row_iq3_xxs`, `dequantize_row_iq3_s`.
  */
-import { float16ToNumber } from '@halftone/tensor';
 import { ggmlCodebook, ggmlScaleCodebook, latticeVectors } from '@halftone/tensor/codebooks';
-import { readWord, writeWord } from './internal/block-layout.js';
+import { readHalf, readWord, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
 import {
-  evenSigns,
+  evenSignNibbles,
+  lookUpWord,
+  nibbleLattice,
   once,
   packSigns,
   packSignWord,
   readWord32,
-  signFactors,
+  signedValues,
+  signNibbles,
   unpackSigns,
   unpackSignWord,
-  wholeNumbers,
   writeWord32,
 } from './internal/lattice-blocks.js';
 
@@ -30,24 +31,25 @@ const HIGH_S = 66;
 const SIGNS_S = 74;
 const SCALES_S = 106;
 
-const latticeXxs = /* @__PURE__ */ once(() => wholeNumbers(latticeVectors('iq3_xxs')));
-const latticeS = /* @__PURE__ */ once(() => wholeNumbers(latticeVectors('iq3_s')));
+const latticeXxs = /* @__PURE__ */ once(() => nibbleLattice(latticeVectors('iq3_xxs'), 4));
+const latticeS = /* @__PURE__ */ once(() => nibbleLattice(latticeVectors('iq3_s'), 4));
 
 export const iq3_xxs: GgmlCodec<'IQ3_XXS'> = /* @__PURE__ */ ggmlCodec('IQ3_XXS', {
   codebook: ggmlCodebook,
   scaleCodebook: ggmlScaleCodebook,
 
   decode(bytes, blocks, out) {
-    const lattice = latticeXxs();
-    const factors = signFactors();
+    const { levels, words } = latticeXxs();
+    const signs = evenSignNibbles();
+    const values = new Float32Array(16);
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_XXS) {
-      const d = float16ToNumber(readWord(bytes, at));
+      const d = readHalf(bytes, at);
       for (let group = 0, from = at + 2; group < 8; group++, from += 8) {
         const word = readWord32(bytes, at + WORDS_XXS + 4 * group);
-        const scale = d * (0.5 + (word >>> 28)) * 0.5;
+        signedValues(d * (0.5 + (word >>> 28)) * 0.5, levels, values);
         for (let l = 0; l < 4; l++, to += 8) {
-          const signs = evenSigns((word >>> (7 * l)) & 127);
-          writeVectors(scale, lattice, bytes[from + 2 * l], bytes[from + 2 * l + 1], factors, signs, out, to);
+          const vectors = words[bytes[from + 2 * l]] | (words[bytes[from + 2 * l + 1]] << 16);
+          lookUpWord(vectors | signs[(word >>> (7 * l)) & 127], values, out, to);
         }
       }
     }
@@ -82,18 +84,20 @@ export const iq3_s: GgmlCodec<'IQ3_S'> = /* @__PURE__ */ ggmlCodec('IQ3_S', {
   scaleCodebook: ggmlScaleCodebook,
 
   decode(bytes, blocks, out) {
-    const lattice = latticeS();
-    const factors = signFactors();
+    const { levels, words } = latticeS();
+    const signs = signNibbles();
+    const values = new Float32Array(16);
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_S) {
-      const d = float16ToNumber(readWord(bytes, at));
+      const d = readHalf(bytes, at);
       for (let group = 0; group < 8; group++) {
-        const scale = d * (1 + 2 * readScale(bytes, at, group));
+        signedValues(d * (1 + 2 * readScale(bytes, at, group)), levels, values);
         const high = bytes[at + HIGH_S + group];
         for (let l = 0; l < 4; l++, to += 8) {
           const from = at + 2 + group * 8 + 2 * l;
           const first = bytes[from] | ((high << (8 - 2 * l)) & 256);
           const second = bytes[from + 1] | ((high << (7 - 2 * l)) & 256);
-          writeVectors(scale, lattice, first, second, factors, bytes[at + SIGNS_S + group * 4 + l], out, to);
+          const vectors = words[first] | (words[second] << 16);
+          lookUpWord(vectors | signs[bytes[at + SIGNS_S + group * 4 + l]], values, out, to);
         }
       }
     }
@@ -130,21 +134,4 @@ export const iq3_s: GgmlCodec<'IQ3_S'> = /* @__PURE__ */ ggmlCodec('IQ3_S', {
 /** The scale of a group of IQ3_S. */
 function readScale(bytes: Uint8Array, at: number, group: number): number {
   return (bytes[at + SCALES_S + (group >>> 1)] >>> (4 * (group & 1))) & 15;
-}
-
-/** Eight values of two vectors. `scale` has few enough bits that only the product with the magnitude rounds. */
-function writeVectors(
-  scale: number,
-  lattice: Int8Array,
-  first: number,
-  second: number,
-  factors: Int8Array,
-  signs: number,
-  out: Float32Array,
-  to: number,
-): void {
-  for (let k = 0; k < 4; k++) {
-    out[to + k] = scale * (lattice[first * 4 + k] * factors[signs * 8 + k]);
-    out[to + 4 + k] = scale * (lattice[second * 4 + k] * factors[signs * 8 + 4 + k]);
-  }
 }

@@ -5,11 +5,10 @@
  * f16 d, u16 with two high bits of each scale, 4 bytes with their low nibbles, 128 bytes of codes.
  * Source: ggml-common.h `block_iq4_nl`, `block_iq4_xs`; ggml-quants.c `dequantize_row_iq4_nl`, `dequantize_row_iq4_xs`.
  */
-import { float16ToNumber } from '@halftone/tensor';
 import { ggmlCodebook, IQ4_NL_VALUES } from '@halftone/tensor/codebooks';
-import { readWord, writeWord } from './internal/block-layout.js';
+import { readHalf, readWord, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
-import { packNibbles, unpackNibbles } from './internal/nibble-halves.js';
+import { packNibbles, scaledNibbles, unpackNibbles } from './internal/nibble-halves.js';
 
 const BYTES_NL = 18;
 const BYTES_XS = 136;
@@ -19,14 +18,10 @@ export const iq4_nl: GgmlCodec<'IQ4_NL'> = /* @__PURE__ */ ggmlCodec('IQ4_NL', {
   codebook: ggmlCodebook,
 
   decode(bytes, blocks, out) {
-    const table = Int8Array.from(IQ4_NL_VALUES);
+    const table = Float64Array.from(IQ4_NL_VALUES);
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_NL, to += 32) {
-      const d = float16ToNumber(readWord(bytes, at));
-      for (let j = 0; j < 16; j++) {
-        const byte = bytes[at + 2 + j];
-        out[to + j] = d * table[byte & 15];
-        out[to + 16 + j] = d * table[byte >>> 4];
-      }
+      const d = readHalf(bytes, at);
+      scaledNibbles(bytes, at + 2, 16, d, table, out, to);
     }
   },
 
@@ -49,16 +44,12 @@ export const iq4_xs: GgmlCodec<'IQ4_XS'> = /* @__PURE__ */ ggmlCodec('IQ4_XS', {
   codebook: ggmlCodebook,
 
   decode(bytes, blocks, out) {
-    const table = Int8Array.from(IQ4_NL_VALUES);
+    const table = Float64Array.from(IQ4_NL_VALUES);
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_XS) {
-      const d = float16ToNumber(readWord(bytes, at));
+      const d = readHalf(bytes, at);
       for (let group = 0, from = at + CODES_XS; group < 8; group++, from += 16, to += 32) {
         const scale = Math.fround(d * readScale(bytes, at, group));
-        for (let j = 0; j < 16; j++) {
-          const byte = bytes[from + j];
-          out[to + j] = scale * table[byte & 15];
-          out[to + 16 + j] = scale * table[byte >>> 4];
-        }
+        scaledNibbles(bytes, from, 16, scale, table, out, to);
       }
     }
   },

@@ -2,9 +2,8 @@
  * Q2_0: f16 scale d, 64 codes of 2 bits, four adjacent ones a byte, lowest first; `d * (q - 1)`.
  * Source: ggml-common.h `block_q2_0`, ggml-quants.c `dequantize_row_q2_0`.
  */
-import { float16ToNumber } from '@halftone/tensor';
 import { ggmlCodebook } from '@halftone/tensor/codebooks';
-import { readWord, writeWord } from './internal/block-layout.js';
+import { readHalf, readWord, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
 
 const BYTES = 18;
@@ -14,7 +13,7 @@ export const q2_0: GgmlCodec<'Q2_0'> = /* @__PURE__ */ ggmlCodec('Q2_0', {
 
   decode(bytes, blocks, out) {
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES) {
-      const d = float16ToNumber(readWord(bytes, at));
+      const d = readHalf(bytes, at);
       for (let from = at + 2; from < at + BYTES; from++, to += 4) {
         const byte = bytes[from];
         out[to] = d * ((byte & 3) - 1);

@@ -7,9 +7,8 @@
  * TQ2_0: 64 bytes of four codes of 2 bits, d. Runs of 32 bytes hold the elements pair by pair. Code 3 stands for 2.
  * Source: ggml-common.h `block_tq1_0`, `block_tq2_0`; ggml-quants.c `dequantize_row_tq1_0`, `dequantize_row_tq2_0`.
  */
-import { float16ToNumber } from '@halftone/tensor';
 import { ggmlCodebook } from '@halftone/tensor/codebooks';
-import { type BlockParts, readWord, writeWord } from './internal/block-layout.js';
+import { type BlockParts, readHalf, readWord, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
 
 const BYTES_1 = 54;
@@ -22,11 +21,14 @@ export const tq1_0: GgmlCodec<'TQ1_0'> = /* @__PURE__ */ ggmlCodec('TQ1_0', {
   codebook: ggmlCodebook,
 
   decode(bytes, blocks, out) {
+    const pairs = digitPairs();
+    const values = new Float32Array(4);
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_1, to += 256) {
-      const d = float16ToNumber(readWord(bytes, at + SCALE_1));
-      decodeDigits(bytes, at, 32, 5, d, out, to);
-      decodeDigits(bytes, at + 32, 16, 5, d, out, to + 160);
-      decodeDigits(bytes, at + 48, 4, 4, d, out, to + 240);
+      const d = readHalf(bytes, at + SCALE_1);
+      for (let code = 0; code < 4; code++) values[code] = d * (code - 1);
+      decodeDigits(bytes, at, 32, pairs, values, out, to);
+      decodeDigits(bytes, at + 32, 16, pairs, values, out, to + 160);
+      decodeDigits(bytes, at + 48, 4, pairs, values, out, to + 240);
     }
   },
 
@@ -54,7 +56,7 @@ export const tq2_0: GgmlCodec<'TQ2_0'> = /* @__PURE__ */ ggmlCodec('TQ2_0', {
 
   decode(bytes, blocks, out) {
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES_2) {
-      const d = float16ToNumber(readWord(bytes, at + SCALE_2));
+      const d = readHalf(bytes, at + SCALE_2);
       for (let run = 0, from = at; run < 2; run++, from += 32, to += 128) {
         for (let j = 0; j < 32; j++) {
           const byte = bytes[from + j];
@@ -95,18 +97,32 @@ function digitOf(byte: number, power: number): number {
   return (((byte * power) & 255) * 3) >>> 8;
 }
 
+/** For each byte its five digits as pairs of bits, lowest first. */
+function digitPairs(): Uint16Array {
+  return Uint16Array.from({ length: 256 }, (_, byte) =>
+    POWERS_OF_3.reduce<number>((pairs, power, n) => pairs | (digitOf(byte, power) << (2 * n)), 0),
+  );
+}
+
+/** `values` holds those of the three digits (and one that no digit is). */
 function decodeDigits(
   bytes: Uint8Array,
   at: number,
   count: number,
-  digits: number,
-  d: number,
+  pairs: Uint16Array,
+  values: Float32Array,
   out: Float32Array,
   to: number,
 ): void {
-  for (let n = 0; n < digits; n++, to += count) {
-    const power = POWERS_OF_3[n];
-    for (let j = 0; j < count; j++) out[to + j] = d * (digitOf(bytes[at + j], power) - 1);
+  for (let j = 0; j < count; j++) {
+    const digits = pairs[bytes[at + j]];
+    const first = to + j;
+    out[first] = values[digits & 3];
+    out[first + count] = values[(digits >>> 2) & 3];
+    out[first + 2 * count] = values[(digits >>> 4) & 3];
+    out[first + 3 * count] = values[(digits >>> 6) & 3];
+    // The last run of a block has four digits a byte.
+    if (count > 4) out[first + 4 * count] = values[digits >>> 8];
   }
 }
 

@@ -3,8 +3,9 @@ import type { GgufMetadataEntry } from '../gguf-types.js';
 import { refuseMalformedJson } from '../internal/malformed-json.js';
 import { tokenizerToGguf } from '../tokenizer/tokenizer-to-gguf.js';
 import { keyList, type ModelDescription } from './architectures/form.js';
-import { architectureForm, GGUF_ARCHITECTURE_OF_MODEL_TYPE } from './architectures.js';
-import { type Json, unsupported } from './config-fields.js';
+import { architectureForm } from './architectures.js';
+import type { Json } from './config-fields.js';
+import { describeConfig } from './describe-config.js';
 import { addOneLazy } from './gain-less-one.js';
 import { permuteRowsLazy } from './permute-rows.js';
 import { checkpointNames, expandRoles, fillBlock, type NamedRole } from './tensor-names.js';
@@ -60,6 +61,7 @@ export function huggingFaceToGguf(model: HuggingFaceModel): GgufModelPlan {
 function planModel(model: HuggingFaceModel): GgufModelPlan {
   const description = describeConfig(model.configJson);
   // First of all: what the checkpoint's shapes confirm may be as large as it is.
+  // First, so that no list longer than the embedding is made for a vocabulary that only the configuration claims.
   const tensors = planTensors(description, model.tensors, model.conv1dTransposed ?? true);
   return {
     metadata: [
@@ -69,16 +71,6 @@ function planModel(model: HuggingFaceModel): GgufModelPlan {
     tensors,
     extraTensors: description.extraTensors,
   };
-}
-
-function describeConfig(config: Json): ModelDescription {
-  const modelType = String(config.model_type);
-  const architecture = Object.hasOwn(GGUF_ARCHITECTURE_OF_MODEL_TYPE, modelType)
-    ? GGUF_ARCHITECTURE_OF_MODEL_TYPE[modelType]
-    : undefined;
-  if (architecture) return architectureForm(architecture).describe(config);
-  const known = Object.keys(GGUF_ARCHITECTURE_OF_MODEL_TYPE).join(', ');
-  throw unsupported(`model_type '${modelType}' is not one of ${known}`, { modelType });
 }
 
 /** Applies a plan's transform to a tensor of the checkpoint, lazily. */

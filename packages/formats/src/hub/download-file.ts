@@ -4,8 +4,7 @@ import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises
 import { dirname } from 'node:path';
 import { HalftoneError, throwIfAborted, type WorkOptions } from '@halftone/tensor';
 import { type HttpSourceOptions, httpSource } from '../http-source.js';
-import { checkFreeSpace } from '../internal/free-space.js';
-import { ioError } from '../internal/node-io.js';
+import { checkFreeSpace, ioError } from '../internal/node-io.js';
 import type { HubFile } from './hub-files.js';
 
 const PIECE_BYTES = 8 * 1024 * 1024;
@@ -26,7 +25,7 @@ export async function downloadFile(
   const incomplete = `${path}.incomplete`;
   await mkdir(dirname(path), { recursive: true });
   const done = await usableBytes(incomplete, file.size);
-  await checkFreeSpace(dirname(path), path, file.size - done);
+  await checkFreeSpace(WHERE, dirname(path), path, file.size - done);
   const hash = await startHash(incomplete, done, file);
   let handle: FileHandle;
   try {

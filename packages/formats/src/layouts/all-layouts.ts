@@ -1,4 +1,5 @@
 import type { WeightLayout } from '@halftone/tensor';
+import { aqlm } from './aqlm.js';
 import { awq } from './awq.js';
 import { bitsandbytes } from './bitsandbytes.js';
 import { fp8 } from './fp8.js';
@@ -7,6 +8,20 @@ import { hqq } from './hqq.js';
 import { mlx } from './mlx.js';
 import { mxfp4 } from './mxfp4.js';
 import { halftone } from './native.js';
+import { squeezellm } from './squeezellm.js';
+import { vptq } from './vptq.js';
 
 /** Every layout of quantized weights, in the order in which they are tried. Import single ones where the size of a bundle matters. */
-export const WEIGHT_LAYOUTS: readonly WeightLayout[] = [halftone, gptq(), awq, bitsandbytes, fp8, hqq, mlx, mxfp4];
+export const WEIGHT_LAYOUTS: readonly WeightLayout[] = [
+  halftone,
+  aqlm,
+  squeezellm(),
+  vptq,
+  gptq(),
+  awq,
+  bitsandbytes,
+  fp8,
+  hqq,
+  mlx,
+  mxfp4,
+];

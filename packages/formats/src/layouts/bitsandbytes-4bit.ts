@@ -11,8 +11,7 @@ import {
   type Shape,
   tensor,
 } from '@halftone/tensor';
-import { FOUR_BIT_VALUES } from './internal/bitsandbytes-4bit-writer.js';
-import { type BlockState, parseBlockState, STATE_MAX_BYTES } from './internal/bitsandbytes-state.js';
+import { type BlockState, FOUR_BIT_VALUES, parseBlockState, STATE_MAX_BYTES } from './internal/bitsandbytes-state.js';
 import { blocksToRuns, flatRun } from './internal/flat-blocks.js';
 import { refuse } from './internal/refuse.js';
 import { expectShape, inBatches, needPart, storedWeight } from './internal/weight-parts.js';
@@ -27,7 +26,7 @@ export function hasFourBitWeights(checkpoint: Checkpoint): boolean {
 }
 
 /** The scheme of a 4-bit weight whose rows have `columns` elements. */
-export function fourBitScheme(state: BlockState, columns: number): Scheme {
+function fourBitScheme(state: BlockState, columns: number): Scheme {
   const { quantType, blockSize, dtype, nested } = state;
   return {
     name: quantType,

@@ -1,4 +1,5 @@
 import {
+  elementCount,
   HalftoneError,
   isDType,
   type LazyQuantizedTensor,
@@ -6,6 +7,7 @@ import {
   type PackedTensor,
   type ReadOptions,
   type Scheme,
+  sameShape,
   type WeightLayout,
 } from '@halftone/tensor';
 import { validateQuantized } from '@halftone/tensor/validate';
@@ -22,9 +24,8 @@ const LARGEST_BLOCK = 2 ** 16;
  * named after the initializer with the codes, less the endings `_quantized`, `_quant`, `_Q4` and `_Q8`; a model that was written by
  * `writeOnnxDecoder` gives back the names of its checkpoint. Only read.
  *
- * DequantizeLinear nodes count where codes and scales of a matrix are initializers of integers and floats, with one scale, one for
- * each row, or one for each group of columns; others are left as they are. MatMulNBits nodes whose weights are computed by other
- * nodes are left out as well. `g_idx` and float zero points throw `UNSUPPORTED`, sizes that contradict each other `FORMAT`.
+ * MatMulNBits weights are `[out, in]`; those of DequantizeLinear have the shape in which they are stored, which before a MatMul is
+ * `[in, out]`. Nodes count where the codes of a matrix and their scales are initializers; what other nodes compute is left as it is. `g_idx` and float zero points throw `UNSUPPORTED`, sizes that contradict each other `FORMAT`.
  */
 export const onnxLayout: WeightLayout = {
   name: 'onnx',
@@ -98,6 +99,21 @@ function matMulNBits({ tensors }: OnnxCheckpoint, node: OnnxNode): FoundParts | 
     fail('UNSUPPORTED', `${codes.name}: codes of ${codes.dtype} with scales of ${dtype} are not read`, node);
   }
   const form = nodeForm(node, codes.name, zeroPoints !== undefined);
+  const { N, blocks, blockSize, bits } = form;
+  const expected: [LazyTensor | undefined, number][] = [
+    [codes, (N * blocks * blockSize * bits) / 8],
+    [scales, N * blocks],
+    [zeroPoints, N * Math.ceil((blocks * bits) / 8)],
+  ];
+  for (const [tensor, count] of expected) {
+    if (tensor !== undefined && elementCount(tensor.shape) !== count) {
+      fail(
+        'FORMAT',
+        `${tensor.name}: shape [${tensor.shape}] does not fit its node, which asks for ${count} elements`,
+        node,
+      );
+    }
+  }
   return {
     codes,
     scales,
@@ -142,7 +158,7 @@ function dequantizeLinear({ tensors }: OnnxCheckpoint, node: OnnxNode): FoundPar
   if (shape.length !== 2 || !CODE_TYPES.has(dtype) || !isDType(scales.dtype)) return undefined;
   const granularity = nodeGranularity(node, shape, scales.shape);
   if (granularity === undefined || !['f32', 'f16', 'bf16'].includes(scales.dtype)) return undefined;
-  const sameForm = zeroPoints?.dtype === dtype && String(zeroPoints.shape) === String(scales.shape);
+  const sameForm = zeroPoints?.dtype === dtype && sameShape(zeroPoints.shape, scales.shape);
   if (zeroPoints !== undefined && !sameForm) {
     fail(
       'FORMAT',
@@ -181,24 +197,25 @@ function dequantizeLinear({ tensors }: OnnxCheckpoint, node: OnnxNode): FoundPar
   };
 }
 
-/** Undefined for scales of columns, or of groups of rows, which no linear layer of ours has. */
+/** Undefined where the scales' shape fits none. */
 function nodeGranularity(
   { attributes }: OnnxNode,
-  [rows, columns]: readonly number[],
+  shape: readonly number[],
   scales: readonly number[],
 ): Scheme['granularity'] | undefined {
   const attribute = (key: string, fallback: number) => {
     const found = attributes.get(key);
     return found?.type === 'int' ? Number(found.value) : fallback;
   };
-  const axis = attribute('axis', 1);
+  const given = attribute('axis', 1);
+  const axis = given < 0 ? given + 2 : given;
   const size = attribute('block_size', 0);
+  const along = shape[axis];
   if (size === 0 && scales.length === 0) return { type: 'tensor' };
-  if (size === 0 && scales.length === 1 && (axis === 0 || axis === -2) && scales[0] === rows)
-    return { type: 'axis', axis: 0 };
-  const groups = Math.ceil((columns as number) / size);
-  const fits = scales.length === 2 && scales[0] === rows && scales[1] === groups;
-  return size > 0 && (axis === 1 || axis === -1) && fits ? { type: 'group', axis: 1, size } : undefined;
+  if (along === undefined || size < 0) return undefined;
+  if (size === 0) return scales.length === 1 && scales[0] === along ? { type: 'axis', axis } : undefined;
+  const expected = shape.map((n, i) => (i === axis ? Math.ceil(n / size) : n));
+  return sameShape(scales, expected) ? { type: 'group', axis, size } : undefined;
 }
 
 function readAll(tensors: readonly (LazyTensor | undefined)[], { signal }: ReadOptions) {

@@ -1,20 +1,27 @@
 /** A decoder's ONNX file beside our own forward pass over the same weights. */
 import {
   type Checkpoint,
+  decode,
   dequantize,
+  encode,
   type JsonObject,
   type LazyQuantizedTensor,
+  type LazyTensor,
+  type PackedTensor,
   type QuantizedTensor,
+  type Quantizer,
   tensor,
 } from '@halftone/tensor';
 import { createModel, type ModelSource } from '@halftone/transformer';
-import { memorySink } from '../../src/index.js';
+import { arrayBufferSource, memorySink } from '../../src/index.js';
+import { lazyTensor } from '../../src/internal/lazy-tensor.js';
 import {
   type OnnxDecoderOptions,
   type OnnxDecoderPlan,
   type OnnxDecoderWeights,
   writeOnnxDecoder,
 } from '../../src/onnx.js';
+import { fillBytes } from '../support/files.js';
 import type { Runtime, RuntimeSession, RuntimeTensor } from './runtimes.js';
 
 export interface Exported {
@@ -137,4 +144,48 @@ export function withQuantized(
 ): OnnxDecoderWeights {
   const tensors = new Map([...checkpoint.tensors].filter(([name]) => !quantized.has(name)));
   return { tensors, quantized: new Map([...quantized].map(([name, q]) => [name, lazily(name, q)])) };
+}
+
+/** A checkpoint in memory of small noise, with gains around 1, for these names and shapes. */
+export function noiseCheckpoint(
+  shapes: ReadonlyMap<string, { readonly shape: readonly number[] }>,
+  dtype: 'f32' | 'f16' | 'bf16' = 'f32',
+): Checkpoint {
+  const tensors = new Map<string, LazyTensor>();
+  for (const [name, { shape }] of shapes) {
+    const noise = fillBytes(
+      name,
+      shape.reduce((product, size) => product * size, 1),
+    );
+    const middle = name.endsWith('norm.weight') || /ln_\w\.weight$/.test(name) ? 1 : 0;
+    const values = Float32Array.from(noise, (byte) => middle + (byte - 127.5) / 300);
+    const { bytes } = encode(values, dtype, shape);
+    const stored = { source: arrayBufferSource(bytes), where: 'test', name, dtype, shape, offset: 0 };
+    tensors.set(name, lazyTensor({ ...stored, byteLength: bytes.length }));
+  }
+  return { format: 'memory', metadata: new Map(), tensors, byteLength: 0, close: async () => {} };
+}
+
+/** Quantizes matrices `[out, in]` of a checkpoint; those of GPT-2's Conv1D are turned first. */
+export async function quantizeAll(
+  source: ModelSource,
+  quantizer: Quantizer,
+  wanted: (name: string) => boolean = () => true,
+): Promise<Map<string, QuantizedTensor>> {
+  const quantized = new Map<string, QuantizedTensor>();
+  for (const { linears } of source.graph.blocks) {
+    for (const { weight, outFeatures, inFeatures, storedTransposed } of linears) {
+      if (!wanted(weight)) continue;
+      const stored = await source.checkpoint.tensors.get(weight)?.read();
+      const values = decode(stored as PackedTensor<'f32'>);
+      const shape = [outFeatures, inFeatures];
+      const turned = Float32Array.from(values, (_, i) =>
+        storedTransposed
+          ? (values[(i % inFeatures) * outFeatures + Math.floor(i / inFeatures)] as number)
+          : (values[i] as number),
+      );
+      quantized.set(weight, await quantizer.quantize(tensor(turned, shape), { name: weight }));
+    }
+  }
+  return quantized;
 }

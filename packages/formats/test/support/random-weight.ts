@@ -249,6 +249,7 @@ export function comparable(value: unknown): unknown {
     return `${value.constructor.name} ${Buffer.from(view).toString('hex')}`;
   }
   if (Array.isArray(value)) return value.map(comparable);
+  if (value instanceof Map) return new Map([...value].map(([key, member]) => [key, comparable(member)]));
   if (typeof value !== 'object' || value === null) return Object.is(value, -0) ? '-0' : value;
   return new Map(
     Object.entries(value)

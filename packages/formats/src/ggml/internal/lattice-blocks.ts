@@ -11,15 +11,58 @@ export function once<T extends object>(make: () => T): () => T {
   };
 }
 
-/** A lattice as small whole numbers, each vector in consecutive bytes. */
-export function wholeNumbers(vectors: Float32Array): Int8Array {
-  return Int8Array.from(vectors);
+/** A lattice in nibbles: fast decoding looks up eight nibbles of a word, of vectors or levels and signs, in a table of values. */
+export interface NibbleLattice {
+  /** The values that coordinates take, at most 8. */
+  readonly levels: Float64Array;
+  /** For each vector, nibble k says the level of coordinate k. */
+  readonly words: Int32Array;
 }
 
-/** Factors 1 and -1 for the eight bits of a sign byte, lowest first: `[256, 8]`. */
-export const signFactors: () => Int8Array = /* @__PURE__ */ once(() =>
-  new Int8Array(256 * 8).map((_, i) => (((i >>> 3) >>> (i & 7)) & 1 ? -1 : 1)),
+export function nibbleLattice(vectors: Float32Array, vectorLength: number): NibbleLattice {
+  const levels = Float64Array.from(new Set(vectors)).sort();
+  const words = new Int32Array(vectors.length / vectorLength);
+  for (let i = 0; i < vectors.length; i++) {
+    words[Math.floor(i / vectorLength)] |= levels.indexOf(vectors[i]) << (4 * (i % vectorLength));
+  }
+  return { levels, words };
+}
+
+/** The bits of a sign byte, each in the highest bit of a nibble: `[256]`. */
+export const signNibbles: () => Int32Array = /* @__PURE__ */ once(() => {
+  const words = new Int32Array(256);
+  for (let i = 0; i < 256 * 8; i++) words[i >>> 3] |= (((i >>> 3) >>> (i & 7)) & 1) << (4 * (i & 7) + 3);
+  return words;
+});
+
+/** The same for the bytes of 7-bit indices: `[128]`. */
+export const evenSignNibbles: () => Int32Array = /* @__PURE__ */ once(() =>
+  Int32Array.from({ length: 128 }, (_, index) => signNibbles()[evenSigns(index)]),
 );
+
+/**
+ * The 16 values of a group by nibble: `scale * level`, and its negative where the highest bit is set. `scale` has few enough
+ * bits that no product rounds.
+ */
+export function signedValues(scale: number, levels: Float64Array, values: Float32Array): void {
+  for (let level = 0; level < levels.length; level++) {
+    const value = scale * levels[level];
+    values[level] = value;
+    values[8 + level] = -value;
+  }
+}
+
+/** Eight values by the nibbles of a word. */
+export function lookUpWord(word: number, values: Float32Array, out: Float32Array, to: number): void {
+  out[to] = values[word & 15];
+  out[to + 1] = values[(word >>> 4) & 15];
+  out[to + 2] = values[(word >>> 8) & 15];
+  out[to + 3] = values[(word >>> 12) & 15];
+  out[to + 4] = values[(word >>> 16) & 15];
+  out[to + 5] = values[(word >>> 20) & 15];
+  out[to + 6] = values[(word >>> 24) & 15];
+  out[to + 7] = values[word >>> 28];
+}
 
 /** The sign byte of a 7-bit index: bit 7 makes the number of minus signs even. Source: ggml-common.h `ksigns_iq2xs`. */
 export function evenSigns(index: number): number {

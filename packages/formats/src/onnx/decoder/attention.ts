@@ -1,4 +1,4 @@
-import type { ModelSizes } from '../../gguf-model/architectures.js';
+import type { ModelSizes } from '../../gguf-model/architectures/form.js';
 import { type GraphBuilder, int, ints } from './graph-builder.js';
 
 /** Sizes that are known when the model runs, and what follows from them: made once, used by every block. */

@@ -6,8 +6,8 @@ import {
   type Shape,
   sameShape,
 } from '@halftone/tensor';
-import type { ModelDescription } from '../../gguf-model/model-description.js';
 import { expandRoles, fillBlock, type NamedRole } from '../../gguf-model/tensor-names.js';
+import type { DecoderDescription } from './describe-decoder.js';
 
 /** The weights of a model in Hugging Face naming. Quantized ones have their logical shape `[out, in]`, GPT-2's too. */
 export type OnnxDecoderWeights = Pick<Checkpoint, 'tensors' | 'quantized'>;
@@ -29,7 +29,12 @@ const IGNORED = /(\.rotary_emb\.inv_freq|\.attn\.bias|\.attn\.masked_bias)$/;
  * Finds every weight that the architecture has. Throws `FORMAT` for missing ones, `SHAPE` for shapes that do not fit the
  * configuration, `UNSUPPORTED` for tensors that the model has no place for and for types that are not f32, f16 or bf16.
  */
-export function findWeights(description: ModelDescription, weights: OnnxDecoderWeights): FoundWeights {
+export function findWeights(description: DecoderDescription, weights: OnnxDecoderWeights): FoundWeights {
+export function findWeights(
+  description: ModelDescription,
+  weights: OnnxDecoderWeights,
+  conv1dTransposed: boolean,
+): FoundWeights {
   const { architecture, sizes, tiedHead } = description;
   const found = new Map<string, FoundWeight>();
   const used = new Set<string>();
@@ -44,7 +49,7 @@ export function findWeights(description: ModelDescription, weights: OnnxDecoderW
     used.add(stored);
     // A head that is tied to the embedding is a copy of it, except where it was quantized on its own.
     if (name === 'lm_head.weight' && tiedHead && !weights.quantized?.has(stored)) continue;
-    found.set(name, foundWeight(stored, named, description, weights));
+    found.set(name, foundWeight(stored, named, description, weights, conv1dTransposed));
   }
   for (const name of [...weights.tensors.keys(), ...(weights.quantized?.keys() ?? [])]) {
     if (!used.has(name) && !IGNORED.test(name)) {
@@ -62,8 +67,9 @@ function storedName(name: string, { tensors, quantized }: OnnxDecoderWeights): s
 function foundWeight(
   name: string,
   { role }: NamedRole,
-  { sizes }: ModelDescription,
+  { sizes }: DecoderDescription,
   { tensors, quantized }: OnnxDecoderWeights,
+  conv1dTransposed: boolean,
 ): FoundWeight {
   const logical = role.shape(sizes);
   const lazy = quantized?.get(name);
@@ -73,7 +79,7 @@ function foundWeight(
     return { type: 'quantized', tensor: lazy };
   }
   const tensor = tensors.get(name) as LazyTensor;
-  checkShape(name, tensor.shape, role.conv1d ? [...logical].reverse() : logical);
+  checkShape(name, tensor.shape, role.conv1d && conv1dTransposed ? [...logical].reverse() : logical);
   const { dtype } = tensor;
   if (dtype === 'f32' || dtype === 'f16' || dtype === 'bf16') return { type: 'float', tensor, dtype };
   return fail('UNSUPPORTED', `${name}: ${dtype} is not exported; give f32, f16 or bf16, or a quantized tensor`, name);

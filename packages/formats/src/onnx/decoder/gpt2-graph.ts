@@ -1,9 +1,9 @@
-import type { ModelDescription } from '../../gguf-model/model-description.js';
 import { cachedAttention, type SequenceValues, splitHeads } from './attention.js';
+import type { DecoderDescription } from './describe-decoder.js';
 import { gelu, type LayerContext, layerNorm, linear, lookUp } from './layers.js';
 
 /** Embeddings, blocks and final norm of GPT-2: rows `[batch * new, embedding]`. */
-export function gpt2Rows(context: LayerContext, description: ModelDescription, sequence: SequenceValues): string {
+export function gpt2Rows(context: LayerContext, description: DecoderDescription, sequence: SequenceValues): string {
   const { graph } = context;
   const { sizes, epsilon } = description;
   const tokens = lookUp(context, 'embedding.tokens', 'transformer.wte.weight', 'input_ids');
@@ -16,7 +16,7 @@ export function gpt2Rows(context: LayerContext, description: ModelDescription, s
 
 function gpt2Block(
   context: LayerContext,
-  { sizes, epsilon }: ModelDescription,
+  { sizes, epsilon }: DecoderDescription,
   sequence: SequenceValues,
   block: number,
   rows: string,

@@ -13,9 +13,11 @@ export interface LayerContext {
   /** `stored` keeps f16 and bf16 in the file and widens them when the model is loaded or rows are looked up. */
   readonly floats: 'f32' | 'stored';
   readonly accuracyLevel: number;
+  /** GPT-2's linear weights lie `[in, out]`. */
+  readonly conv1dTransposed: boolean;
 }
 
-/** `y = x W^T + b` on rows: `[rows, in]` to `[rows, out]`. GPT-2's Conv1D weights are used as they lie, `[in, out]`. */
+/** `y = x W^T + b` on rows: `[rows, in]` to `[rows, out]`. GPT-2's Conv1D weights are used as they lie. */
 export function linear(context: LayerContext, name: string, layer: string, x: string, conv1d = false): string {
   const { graph } = context;
   const weight = found(context, `${layer}.weight`);
@@ -29,7 +31,7 @@ export function linear(context: LayerContext, name: string, layer: string, x: st
     ? dequantizeLinear(context, weight.tensor, `${layer}.weight`)
     : floatWeight(context, `${layer}.weight`);
   const inputs = bias === undefined ? [x, matrix] : [x, matrix, bias];
-  return graph.node('Gemm', name, inputs, { transB: int(conv1d && !quantized ? 0 : 1) });
+  return graph.node('Gemm', name, inputs, { transB: int(conv1d && context.conv1dTransposed && !quantized ? 0 : 1) });
 }
 
 function matMulNBits(

@@ -1,5 +1,5 @@
-import type { ModelDescription } from '../../gguf-model/model-description.js';
 import { cachedAttention, headsFirst, type SequenceValues, splitHeads } from './attention.js';
+import type { DecoderDescription } from './describe-decoder.js';
 import { type GraphBuilder, int } from './graph-builder.js';
 import { type LayerContext, linear, lookUp, rmsNorm } from './layers.js';
 import { type RotaryTables, rotaryTables } from './rotary.js';
@@ -7,7 +7,7 @@ import { type RotaryTables, rotaryTables } from './rotary.js';
 /** Embedding, blocks and final norm of llama, mistral, qwen2 and qwen3: rows `[batch * new, embedding]`. */
 export function llamaRows(
   context: LayerContext,
-  description: ModelDescription,
+  description: DecoderDescription,
   sequence: SequenceValues,
   positions: number,
 ): string {
@@ -24,7 +24,7 @@ export function llamaRows(
 
 function llamaBlock(
   context: LayerContext,
-  description: ModelDescription,
+  description: DecoderDescription,
   sequence: SequenceValues,
   tables: RotaryTables,
   block: number,

@@ -1,11 +1,11 @@
 import { DTYPES, HalftoneError, type JsonObject } from '@halftone/tensor';
-import { describeHuggingFaceConfig, type ModelDescription } from '../../gguf-model/model-description.js';
 import { alignUp, tensorElements } from '../../internal/tensor-size.js';
 import type { FileLayout, TensorPlacement } from '../../tensor-writer.js';
 import { encodeOnnxModel } from '../encode-model.js';
 import type { OnnxInitializer, OnnxModel, OnnxValue } from '../model.js';
 import { sequenceValues } from './attention.js';
 import { findWeights, type OnnxDecoderWeights, WHERE } from './decoder-weights.js';
+import { type DecoderDescription, describeDecoder } from './describe-decoder.js';
 import { gpt2Rows } from './gpt2-graph.js';
 import { type GraphBuilder, graphBuilder, type PlannedInitializer } from './graph-builder.js';
 import { type LayerContext, linear } from './layers.js';
@@ -24,6 +24,8 @@ export interface OnnxDecoderOptions {
   readonly accuracyLevel?: 0 | 1 | 2 | 3 | 4;
   /** Positions of the rotary tables. Default: the context length of the configuration. GPT-2 has as many as it learned. */
   readonly positions?: number;
+  /** False when GPT-2's linear weights are `[out, in]` already, as `ggufAsHuggingFace` shows them. Default true. */
+  readonly conv1dTransposed?: boolean;
   /** Default `model.onnx`. The weights are in `<fileName>_data`, where transformers.js looks for them. */
   readonly fileName?: string;
 }
@@ -32,6 +34,7 @@ export const ONNX_DECODER_DEFAULTS = {
   quantized: 'matmul-nbits',
   floats: 'f32',
   accuracyLevel: 0,
+  conv1dTransposed: true,
   fileName: 'model.onnx',
 } as const;
 
@@ -71,6 +74,8 @@ export function planOnnxDecoder(
   options: OnnxDecoderOptions = {},
 ): OnnxDecoderPlan {
   const { quantized, floats, accuracyLevel, fileName } = { ...ONNX_DECODER_DEFAULTS, ...options };
+  const description = describeDecoder(config);
+  const { quantized, floats, accuracyLevel, conv1dTransposed, fileName } = { ...ONNX_DECODER_DEFAULTS, ...options };
   const description = describeHuggingFaceConfig(config);
   refuseVariants(config);
   const positions = options.positions ?? description.sizes.context;
@@ -80,8 +85,8 @@ export function planOnnxDecoder(
     });
   }
   const graph = graphBuilder();
-  const found = findWeights(description, weights);
-  const context: LayerContext = { graph, weights: found, mode: quantized, floats, accuracyLevel };
+  const found = findWeights(description, weights, conv1dTransposed);
+  const context: LayerContext = { graph, weights: found, mode: quantized, floats, accuracyLevel, conv1dTransposed };
   buildGraph(context, description, positions);
   const dataFileName = `${fileName}_data`;
   const { data, initializers } = placeWeights(graph.weights, dataFileName);
@@ -110,7 +115,7 @@ function refuseVariants(config: JsonObject): void {
   });
 }
 
-function buildGraph(context: LayerContext, description: ModelDescription, positions: number): void {
+function buildGraph(context: LayerContext, description: DecoderDescription, positions: number): void {
   const { graph, weights } = context;
   const { architecture, sizes, slidingWindow } = description;
   const sequence = sequenceValues(graph, sizes, slidingWindow);
@@ -145,7 +150,7 @@ function storedBytes(dtype: PlannedInitializer['dtype'], shape: readonly number[
   return Math.ceil((tensorElements('a weight', shape, WHERE) * DTYPES[dtype].bits) / 8);
 }
 
-function decoderModel(graph: GraphBuilder, { sizes }: ModelDescription, name: string): OnnxModel {
+function decoderModel(graph: GraphBuilder, { sizes }: DecoderDescription, name: string): OnnxModel {
   const batch = 'batch_size';
   const fresh = 'sequence_length';
   const past = 'past_sequence_length';

@@ -215,7 +215,6 @@ describe('GGUF reader', () => {
       '32',
     ],
     [
-      'a type of activations',
       'a type that ggml never stores',
       raw({ tensors: [tensor({ ne: [256], type: 15 })], ...zeros(320) }),
       'UNSUPPORTED',

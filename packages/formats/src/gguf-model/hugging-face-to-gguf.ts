@@ -60,7 +60,6 @@ export function huggingFaceToGguf(model: HuggingFaceModel): GgufModelPlan {
 
 function planModel(model: HuggingFaceModel): GgufModelPlan {
   const description = describeConfig(model.configJson);
-  // First of all: what the checkpoint's shapes confirm may be as large as it is.
   // First, so that no list longer than the embedding is made for a vocabulary that only the configuration claims.
   const tensors = planTensors(description, model.tensors, model.conv1dTransposed ?? true);
   return {

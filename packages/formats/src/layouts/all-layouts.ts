@@ -21,7 +21,7 @@ export const WEIGHT_LAYOUTS: readonly WeightLayout[] = [
   awq,
   bitsandbytes,
   fp8,
+  mxfp4,
   hqq,
   mlx,
-  mxfp4,
 ];

@@ -1,10 +1,6 @@
 import { HalftoneError } from '@halftone/tensor';
 import type { GgufMetadataEntry } from '../gguf-types.js';
 import { refuseMalformedJson } from '../internal/malformed-json.js';
-import { detectPreTokenizer } from './pre-tokenizers.js';
-import { TOKEN_TYPE } from './sentencepiece-json.js';
-
-type Json = Readonly<Record<string, unknown>>;
 import { type BpeModel, readBpeModel } from './bpe-model.js';
 import { byteLevelEntries } from './byte-level-to-gguf.js';
 import { chatTemplateEntries } from './chat-templates.js';
@@ -12,8 +8,6 @@ import { type SurroundingTokens, surroundingTokens } from './post-processor.js';
 import { sentencePieceEntries, sentencePieceTypes } from './sentencepiece-to-gguf.js';
 import { type AddedToken, type Json, type TokenList, tokenList } from './token-list.js';
 import { wordPieceEntries, wordPieceTokens } from './word-piece.js';
-
-const MOST_HOLES = 1024;
 
 export interface TokenizerToGgufOptions {
   /** `tokenizer_config.json`. */
@@ -156,159 +150,6 @@ function contentOf(token: unknown): unknown {
   return typeof token === 'object' && token !== null ? (token as Json).content : token;
 }
 
-interface BpeModel {
-  readonly vocab: Readonly<Record<string, number>>;
-  readonly merges: readonly (readonly [string, string])[];
-  readonly byte_fallback?: boolean;
-  readonly unk_token?: string | null;
-}
-
-function readModel(tokenizerJson: Json): BpeModel {
-  const model = (tokenizerJson.model ?? {}) as Json;
-  const type = model.type ?? (Array.isArray(model.merges) ? 'BPE' : undefined);
-  const suffixed = Boolean(model.continuing_subword_prefix || model.end_of_word_suffix);
-  if (type !== 'BPE' || suffixed || typeof model.vocab !== 'object' || !Array.isArray(model.merges)) {
-    throw new HalftoneError(
-      'UNSUPPORTED',
-      `tokenizer.json: a ${String(type)} model${suffixed ? ' with word affixes' : ''} has no GGUF form here; only BPE without affixes has`,
-      { where: 'tokenizer', details: { type } },
-    );
-  }
-  const merges = model.merges.map((merge: unknown) => (Array.isArray(merge) ? merge : String(merge).split(' ')));
-  const broken = merges.findIndex((pair) => pair.length !== 2 || pair.some((part) => String(part).includes(' ')));
-  if (broken >= 0) {
-    throw new HalftoneError('FORMAT', `tokenizer.json: merge ${broken} is not a pair of tokens without spaces`, {
-      where: 'tokenizer',
-      details: { merge: broken },
-    });
-  }
-  return { ...model, merges } as unknown as BpeModel;
-}
-
-/** Texts by id. */
-function collectTokens(model: BpeModel, added: readonly AddedToken[], vocabularySize: number | undefined): string[] {
-  const entries: [string, number][] = [
-    ...Object.entries(model.vocab),
-    ...added.map(({ content, id }): [string, number] => [content, id]),
-  ];
-  const count = entries.reduce((most, [, id]) => Math.max(most, id + 1), 0);
-  const size = vocabularySize ?? count;
-  // Holes become tokens of their own: a damaged id must not make millions of them.
-  if (vocabularySize === undefined && !(count <= 2 * entries.length + MOST_HOLES)) {
-    throw new HalftoneError(
-      'FORMAT',
-      `tokenizer.json: has ${entries.length} tokens and an id ${count - 1}; give vocabularySize`,
-      {
-        where: 'tokenizer',
-        details: { tokens: entries.length, count },
-      },
-    );
-  }
-  const texts = new Array<string | undefined>(size).fill(undefined);
-  for (const [text, id] of entries) {
-    if (!Number.isSafeInteger(id) || id < 0 || id >= size) {
-      throw new HalftoneError(
-        'FORMAT',
-        `tokenizer.json: token ${JSON.stringify(text)} has id ${id}, but the model's vocabulary is ${size}; is it the model's tokenizer?`,
-        { where: 'tokenizer', details: { token: text, id, vocabularySize: size } },
-      );
-    }
-    texts[id] = text;
-  }
-  return texts.map((text, id) => text ?? `[PAD${id}]`);
-}
-
-function tokenTypes(
-  texts: readonly string[],
-  ids: ReadonlyMap<string, number>,
-  model: BpeModel,
-  added: readonly AddedToken[],
-  unknown: number | undefined,
-): Int32Array {
-  const known = new Set([...Object.values(model.vocab), ...added.map(({ id }) => id)]);
-  const types = new Int32Array(texts.length);
-  for (let id = 0; id < types.length; id++) types[id] = known.has(id) ? TOKEN_TYPE.normal : TOKEN_TYPE.unused;
-  for (let byte = 0; model.byte_fallback && byte < 256; byte++) {
-    const id = ids.get(`<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`);
-    if (id !== undefined) types[id] = TOKEN_TYPE.byte;
-  }
-  for (const { id, special } of added) types[id] = special ? TOKEN_TYPE.control : TOKEN_TYPE.userDefined;
-  if (model.byte_fallback && unknown !== undefined) types[unknown] = TOKEN_TYPE.unknown;
-  return types;
-}
-
-/** llama.cpp merges the pair whose result has the best score; the first merge that makes a token gives its score. */
-function scoresOf(texts: readonly string[], merges: BpeModel['merges']): Float32Array {
-  const ranks = new Map<string, number>();
-  for (const [left, right] of merges) if (!ranks.has(left + right)) ranks.set(left + right, ranks.size);
-  return Float32Array.from(texts, (text) => -(ranks.get(text) ?? ranks.size));
-}
-
-function byteLevelEntries(tokenizerJson: Json, pre: string | undefined): GgufMetadataEntry[] {
-  const name = pre ?? detectPreTokenizer(tokenizerJson.pre_tokenizer as Json | null);
-  return [
-    { key: 'tokenizer.ggml.model', type: 'string', value: 'gpt2' },
-    { key: 'tokenizer.ggml.pre', type: 'string', value: name },
-  ];
-}
-
-function sentencePieceEntries(tokenizerJson: Json): GgufMetadataEntry[] {
-  const steps = [
-    ...flatten(tokenizerJson.normalizer, 'normalizers'),
-    ...flatten(tokenizerJson.pre_tokenizer, 'pretokenizers'),
-  ];
-  const replacesSpaces = (step: Json) =>
-    step.type === 'Metaspace' || (step.type === 'Replace' && (step.pattern as Json | undefined)?.String === ' ');
-  const known = steps.every((step) => step.type === 'Prepend' || replacesSpaces(step));
-  if (!known || !steps.some(replacesSpaces)) {
-    throw new HalftoneError(
-      'UNSUPPORTED',
-      `tokenizer.json: byte fallback with ${steps.map(({ type }) => type).join(', ') || 'no normalizer'} is not SentencePiece's way of writing spaces`,
-      { where: 'tokenizer' },
-    );
-  }
-  const prefix = steps.some(
-    (step) =>
-      step.type === 'Prepend' ||
-      (step.type === 'Metaspace' && step.prepend_scheme !== 'never' && step.add_prefix_space !== false),
-  );
-  return [
-    { key: 'tokenizer.ggml.model', type: 'string', value: 'llama' },
-    { key: 'tokenizer.ggml.pre', type: 'string', value: 'default' },
-    { key: 'tokenizer.ggml.add_space_prefix', type: 'bool', value: prefix },
-  ];
-}
-
-function flatten(step: unknown, key: string): Json[] {
-  if (!step) return [];
-  const { type, [key]: parts } = step as Json;
-  return type === 'Sequence' ? (parts as unknown[]).flatMap((part) => flatten(part, key)) : [step as Json];
-}
-
-/** Ids that the post-processor puts before and after a text; undefined when it has no template. */
-function templateTokens(processor: Json | null | undefined): { before?: number; after?: number } | undefined {
-  if (processor?.type === 'Sequence') {
-    return (processor.processors as Json[]).map(templateTokens).find((found) => found !== undefined);
-  }
-  if (processor?.type !== 'TemplateProcessing') return undefined;
-  const pieces = processor.single as Json[];
-  const text = pieces.findIndex((piece) => 'Sequence' in piece);
-  const special = processor.special_tokens as Readonly<Record<string, { readonly ids: readonly number[] }>>;
-  const idAt = (index: number) => {
-    const name = (pieces[index]?.SpecialToken as Json | undefined)?.id;
-    return typeof name === 'string' && Object.hasOwn(special, name) ? special[name]?.ids[0] : undefined;
-  };
-  return { before: idAt(text - 1), after: idAt(text + 1) };
-}
-
-function tokenId(token: unknown, ids: ReadonlyMap<string, number>): number | undefined {
-  const text = typeof token === 'object' && token !== null ? (token as Json).content : token;
-  return typeof text === 'string' ? ids.get(text) : undefined;
-}
-
-function checkedId(id: number, texts: readonly string[], name: string): number {
-  if (Number.isSafeInteger(id) && id >= 0 && id < texts.length) return id;
-  throw new HalftoneError('FORMAT', `the ${name} token id ${id} is outside the vocabulary of ${texts.length}`, {
 function checkedId(id: unknown, texts: readonly string[], name: string): number {
   if (typeof id === 'number' && Number.isSafeInteger(id) && id >= 0 && id < texts.length) return id;
   throw new HalftoneError('FORMAT', `the ${name} token id ${String(id)} is outside the vocabulary of ${texts.length}`, {

@@ -73,10 +73,8 @@ export function planOnnxDecoder(
   weights: OnnxDecoderWeights,
   options: OnnxDecoderOptions = {},
 ): OnnxDecoderPlan {
-  const { quantized, floats, accuracyLevel, fileName } = { ...ONNX_DECODER_DEFAULTS, ...options };
-  const description = describeDecoder(config);
   const { quantized, floats, accuracyLevel, conv1dTransposed, fileName } = { ...ONNX_DECODER_DEFAULTS, ...options };
-  const description = describeHuggingFaceConfig(config);
+  const description = describeDecoder(config);
   refuseVariants(config);
   const positions = options.positions ?? description.sizes.context;
   if (!Number.isSafeInteger(positions) || positions < 1 || positions > 2 ** 31) {

@@ -20,7 +20,7 @@ import {
 } from '@halftone/tensor';
 import { validateQuantized } from '@halftone/tensor/validate';
 import { exactFloats, refuseSideParts } from './internal/affine-weight.js';
-import { commonSetting } from './internal/stored-weight.js';
+import { commonSetting } from './internal/runtime-config.js';
 import { expectShape, moduleName, needPart, storedWeight } from './internal/weight-parts.js';
 
 const WHERE = 'aqlm';

@@ -11,10 +11,10 @@ import {
   type Shape,
   tensor,
 } from '@halftone/tensor';
-import { FOUR_BIT_VALUES } from './internal/bitsandbytes-4bit-writer.js';
-import { type BlockState, parseBlockState, STATE_MAX_BYTES } from './internal/bitsandbytes-state.js';
+import { type BlockState, FOUR_BIT_VALUES, parseBlockState, STATE_MAX_BYTES } from './internal/bitsandbytes-state.js';
 import { blocksToRuns, flatRun } from './internal/flat-blocks.js';
-import { checkPart, mapBatched, readPart, refuse, storedPart, storedWeight } from './internal/stored-weight.js';
+import { refuse } from './internal/refuse.js';
+import { expectShape, inBatches, needPart, storedWeight } from './internal/weight-parts.js';
 
 const WHERE = 'bitsandbytes';
 
@@ -26,7 +26,7 @@ export function hasFourBitWeights(checkpoint: Checkpoint): boolean {
 }
 
 /** The scheme of a 4-bit weight whose rows have `columns` elements. */
-export function fourBitScheme(state: BlockState, columns: number): Scheme {
+function fourBitScheme(state: BlockState, columns: number): Scheme {
   const { quantType, blockSize, dtype, nested } = state;
   return {
     name: quantType,
@@ -46,7 +46,7 @@ export function fourBitScheme(state: BlockState, columns: number): Scheme {
  */
 export async function fourBitWeights(checkpoint: Checkpoint, options?: ReadOptions): Promise<LazyQuantizedTensor[]> {
   const states = [...checkpoint.tensors.values()].filter((stored) => STATE_NAME.test(stored.name));
-  return mapBatched(states, (stored) => fourBitWeight(checkpoint, stored, options));
+  return inBatches(states, (stored) => fourBitWeight(checkpoint, stored, options));
 }
 
 async function fourBitWeight(
@@ -58,46 +58,56 @@ async function fourBitWeight(
   if (stored.dtype !== 'u8' || stored.byteLength > STATE_MAX_BYTES) {
     refuse('FORMAT', WHERE, stored.name, `${stored.byteLength} bytes of ${stored.dtype} are not a quant_state`);
   }
-  const state = parseBlockState((await readPart(stored, options)).bytes, stored.name);
+  const state = parseBlockState((await stored.read(undefined, options)).bytes, stored.name);
   if (state.quantType !== quantType) refuse('FORMAT', WHERE, stored.name, `says quant_type ${state.quantType}`);
   const { shape, blockSize, nested } = state;
   const count = elementCount(shape, `${WHERE}: ${name}`);
-  const part = (suffix: string): LazyTensor => storedPart(checkpoint, `${name}${suffix}`, WHERE);
-  const packed = part('');
+  // The bytes of the codes may be labelled as any type (bnb_4bit_quant_storage).
+  const packed = checkpoint.tensors.get(name) ?? refuse('FORMAT', WHERE, name, 'the file has no such tensor');
   if (packed.byteLength !== Math.ceil(count / 2)) {
     refuse('FORMAT', WHERE, name, `${packed.byteLength} bytes do not hold the 4-bit codes of shape [${shape}]`);
   }
+  const part = (suffix: string, dtype: 'f32' | 'u8', length: number): LazyTensor => {
+    const found = needPart(checkpoint, `${name}${suffix}`, [dtype], WHERE);
+    expectShape(found, WHERE, [length]);
+    return found;
+  };
   const blocks = Math.ceil(count / blockSize);
-  const absmax = part('.absmax');
-  checkPart(absmax, [nested === undefined ? 'f32' : 'u8'], [[blocks]], WHERE);
-  const map = part('.quant_map');
-  checkPart(map, ['f32'], [[16]], WHERE);
-  const parts = [packed, absmax, map];
-  if (nested !== undefined) {
-    const [nestedAbsmax, nestedMap] = [part('.nested_absmax'), part('.nested_quant_map')];
-    checkPart(nestedAbsmax, ['f32'], [[Math.ceil(blocks / nested.blockSize)]], WHERE);
-    checkPart(nestedMap, ['f32'], [[256]], WHERE);
-    parts.push(nestedAbsmax, nestedMap);
-  }
   const scheme = fourBitScheme(state, shape[shape.length - 1] as number);
   return storedWeight({
     layout: WHERE,
     name,
     shape,
     scheme,
-    parts: [...parts, stored],
-    async read(readOptions) {
-      const read = await mapBatched(parts, (each) => readPart(each, readOptions));
-      return joinFourBit(name, state, scheme, read);
+    parts: {
+      packed,
+      absmax: part('.absmax', nested === undefined ? 'f32' : 'u8', blocks),
+      map: part('.quant_map', 'f32', 16),
+      ...(nested === undefined
+        ? {}
+        : {
+            nestedAbsmax: part('.nested_absmax', 'f32', Math.ceil(blocks / nested.blockSize)),
+            nestedMap: part('.nested_quant_map', 'f32', 256),
+          }),
     },
+    settings: [stored],
+    decode: (parts) => joinFourBit(name, state, scheme, parts),
   });
+}
+
+interface FourBitParts {
+  readonly packed?: PackedTensor;
+  readonly absmax?: PackedTensor;
+  readonly map?: PackedTensor;
+  readonly nestedAbsmax?: PackedTensor;
+  readonly nestedMap?: PackedTensor;
 }
 
 function joinFourBit(
   name: string,
   state: BlockState,
   scheme: Scheme,
-  [packed, absmax, map, nestedAbsmax, nestedMap]: readonly PackedTensor[],
+  { packed, absmax, map, nestedAbsmax, nestedMap }: FourBitParts,
 ): QuantizedTensor {
   const { shape, quantType, blockSize, nested } = state;
   const count = elementCount(shape);

@@ -12,16 +12,17 @@ import {
   toFloat32,
 } from '@halftone/tensor';
 import { affineWeight } from './internal/affine-weight.js';
+import { refuse } from './internal/refuse.js';
 import {
-  checkPart,
-  mapBatched,
-  moduleOf,
-  namesWithout,
-  readPart,
-  refuse,
-  storedPart,
+  expectShape,
+  findPart,
+  inBatches,
+  matrixSides,
+  moduleName,
+  namesBefore,
+  needPart,
   storedWeight,
-} from './internal/stored-weight.js';
+} from './internal/weight-parts.js';
 
 const WHERE = 'bitsandbytes';
 
@@ -34,7 +35,7 @@ const SCHEME: Scheme = {
 };
 
 export function hasInt8Weights(checkpoint: Checkpoint): boolean {
-  return namesWithout(checkpoint, '.SCB').some((module) => checkpoint.tensors.get(`${module}.weight`)?.dtype === 'i8');
+  return namesBefore(checkpoint, '.SCB').some((module) => checkpoint.tensors.get(`${module}.weight`)?.dtype === 'i8');
 }
 
 /**
@@ -45,37 +46,32 @@ export function hasInt8Weights(checkpoint: Checkpoint): boolean {
  * weight), so its values can differ from these, and from each other, in the last bits of a float32.
  */
 export async function int8Weights(checkpoint: Checkpoint, options?: ReadOptions): Promise<LazyQuantizedTensor[]> {
-  return mapBatched(namesWithout(checkpoint, '.SCB'), async (module) => {
+  return inBatches(namesBefore(checkpoint, '.SCB'), async (module) => {
     const name = `${module}.weight`;
-    const [weight, scb] = [storedPart(checkpoint, name, WHERE), storedPart(checkpoint, `${module}.SCB`, WHERE)];
-    if (weight.shape.length !== 2) refuse('FORMAT', WHERE, name, `shape [${weight.shape}] is not a matrix [out, in]`);
-    checkPart(weight, ['i8'], [weight.shape], WHERE);
-    checkPart(scb, ['f32'], [[weight.shape[0] as number]], WHERE);
-    const parts = [weight, scb];
-    const format = checkpoint.tensors.get(`${module}.weight_format`);
+    const weight = needPart(checkpoint, name, ['i8'], WHERE);
+    const scb = needPart(checkpoint, `${module}.SCB`, ['f32'], WHERE);
+    expectShape(scb, WHERE, [matrixSides(weight, WHERE)[0]]);
+    const format = findPart(checkpoint, `${module}.weight_format`, ['u8'], WHERE);
     if (format !== undefined) {
-      checkPart(format, ['u8'], [[], [1]], WHERE);
-      const [order] = (await readPart(format, options)).bytes;
+      expectShape(format, WHERE, [], [1]);
+      const [order] = (await format.read(undefined, options)).bytes;
       if (order !== 0) {
         refuse('UNSUPPORTED', WHERE, name, `weight_format ${order} orders codes for one GPU; only 0 (rows) is read`);
       }
-      parts.push(format);
     }
     return storedWeight({
       layout: WHERE,
       name,
       shape: weight.shape,
       scheme: SCHEME,
-      parts,
-      async read(readOptions): Promise<QuantizedTensor> {
-        const [codes, scales] = await mapBatched([weight, scb], (part) => readPart(part, readOptions));
-        return {
-          kind: 'quantized',
-          shape: weight.shape,
-          scheme: SCHEME,
-          parts: { codes: codes as PackedTensor, scales: scales as PackedTensor, globalScale: 1 / 127 },
-        };
-      },
+      parts: { codes: weight, scales: scb },
+      settings: format === undefined ? [] : [format],
+      decode: ({ codes, scales }): QuantizedTensor => ({
+        kind: 'quantized',
+        shape: weight.shape,
+        scheme: SCHEME,
+        parts: { codes: codes as PackedTensor, scales: scales as PackedTensor, globalScale: 1 / 127 },
+      }),
     });
   });
 }
@@ -91,7 +87,7 @@ export function splitInt8(name: string, weight: QuantizedTensor): SplitWeight {
   const own = globalScale === 1 / 127 && part !== undefined ? toFloat32(part as Tensor) : undefined;
   const maxima = own?.length === rows ? own : scales.map((scale, row) => maximumOf(name, scale, row));
   const signed = Int8Array.from(codes, (code) => code - 128);
-  const module = moduleOf(name);
+  const module = moduleName(name, WHERE);
   return {
     tensors: new Map<string, PackedTensor>([
       [name, packed('i8', [rows, columns], new Uint8Array(signed.buffer))],

@@ -2,7 +2,8 @@ import { HalftoneError, type JsonObject, type WeightLayout } from '@halftone/ten
 import { fourBitWeights, hasFourBitWeights } from './bitsandbytes-4bit.js';
 import { hasInt8Weights, int8Weights, splitInt8 } from './bitsandbytes-int8.js';
 import { splitFourBit } from './internal/bitsandbytes-4bit-writer.js';
-import { commonSetting, quantMethod, unquantizedModules } from './internal/stored-weight.js';
+import { commonSetting, unquantizedModules } from './internal/runtime-config.js';
+import { quantizationConfig, quantMethod } from './internal/settings.js';
 
 const WHERE = 'bitsandbytes';
 
@@ -19,7 +20,7 @@ const WHERE = 'bitsandbytes';
 export const bitsandbytes: WeightLayout = {
   name: WHERE,
   detect(checkpoint, config) {
-    const method = quantMethod(config) ?? WHERE;
+    const method = quantMethod(quantizationConfig(config)) ?? WHERE;
     return method === WHERE && (hasFourBitWeights(checkpoint) || hasInt8Weights(checkpoint));
   },
   async weights(checkpoint, _config, options) {

@@ -20,18 +20,10 @@ import {
   type WeightLayout,
 } from '@halftone/tensor';
 import { refuseSideParts } from './internal/affine-weight.js';
-import {
-  checkPart,
-  commonSetting,
-  moduleOf,
-  objectMember,
-  quantMethod,
-  readPart,
-  refuse,
-  storedPart,
-  storedWeight,
-  unquantizedModules,
-} from './internal/stored-weight.js';
+import { refuse } from './internal/refuse.js';
+import { commonSetting, unquantizedModules } from './internal/runtime-config.js';
+import { quantizationConfig, quantMethod } from './internal/settings.js';
+import { needPart, storedWeight } from './internal/weight-parts.js';
 
 const WHERE = 'fp8';
 const METHODS: readonly string[] = ['fp8', 'fbgemm_fp8'];
@@ -58,7 +50,7 @@ const GRIDS = {
 export const fp8: WeightLayout = {
   name: WHERE,
   detect(checkpoint, config) {
-    const method = quantMethod(config);
+    const method = quantMethod(quantizationConfig(config));
     if (method !== undefined) return METHODS.includes(method) && eightBitFloats(checkpoint).length > 0;
     return eightBitFloats(checkpoint).some(({ name }) => checkpoint.tensors.has(`${name}_scale_inv`));
   },
@@ -76,8 +68,8 @@ function eightBitFloats(checkpoint: Checkpoint): LazyTensor[] {
 
 /** `weight_block_size`: null where there are no blocks, 128 by 128 where it is not told, as in transformers. */
 function blockSizeOf(config: JsonObject | undefined): readonly [number, number] | undefined {
-  const settings = objectMember(config, 'quantization_config') ?? {};
-  if (!Object.hasOwn(settings, 'weight_block_size')) return [128, 128];
+  const settings = quantizationConfig(config);
+  if (settings === undefined || !Object.hasOwn(settings, 'weight_block_size')) return [128, 128];
   const size = settings['weight_block_size'] ?? undefined;
   if (size === undefined) return undefined;
   const whole = (n: unknown): boolean => Number.isInteger(n) && (n as number) >= 1 && (n as number) <= 2 ** 31;
@@ -95,12 +87,12 @@ function fp8Weight(
   if (shape.length !== 2) {
     refuse('UNSUPPORTED', WHERE, name, `shape [${shape}] of 8-bit floats; only matrices [out, in] are read`);
   }
-  const inverse = checkpoint.tensors.get(`${name}_scale_inv`);
-  const scale = inverse ?? storedPart(checkpoint, `${name}_scale`, WHERE);
-  const granularity = granularityOf(scale, shape, scale === inverse ? blockSize : undefined);
-  checkPart(scale, SCALE_TYPES, [scale.shape], WHERE);
+  const inverse = `${name}_scale_inv`;
+  const isInverse = checkpoint.tensors.has(inverse);
+  const scale = needPart(checkpoint, isInverse ? inverse : `${name}_scale`, SCALE_TYPES, WHERE);
+  const granularity = granularityOf(scale, shape, isInverse ? blockSize : undefined);
   const grid = GRIDS[weight.dtype as keyof typeof GRIDS];
-  const module = moduleOf(name);
+  const module = name.replace(/\.weight$/, '');
   const isStatic = ['input_scale', 'activation_scale'].some((key) => checkpoint.tensors.has(`${module}.${key}`));
   const scheme: Scheme = {
     name: weight.dtype,
@@ -114,11 +106,13 @@ function fp8Weight(
     name,
     shape,
     scheme,
-    parts: [weight, scale],
-    async read(options): Promise<QuantizedTensor> {
-      const [codes, scales] = [await readPart(weight, options), await readPart(scale, options)];
-      return { kind: 'quantized', shape, scheme, parts: { codes, scales } };
-    },
+    parts: { codes: weight, scales: scale },
+    decode: ({ codes, scales }): QuantizedTensor => ({
+      kind: 'quantized',
+      shape,
+      scheme,
+      parts: { codes: codes as PackedTensor, scales: scales as PackedTensor },
+    }),
   });
 }
 

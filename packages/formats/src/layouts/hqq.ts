@@ -17,18 +17,10 @@ import { blocksToRuns, flatRun } from './internal/flat-blocks.js';
 import { HQQ_PACKINGS, hqqWordRows, unpackHqq } from './internal/hqq-packing.js';
 import { HQQ_SETTINGS, type HqqSettings, readHqqSettings } from './internal/hqq-settings.js';
 import { splitHqq } from './internal/hqq-writer.js';
-import {
-  checkPart,
-  commonSetting,
-  mapBatched,
-  namesWithout,
-  quantMethod,
-  readPart,
-  refuse,
-  storedPart,
-  storedWeight,
-  unquantizedModules,
-} from './internal/stored-weight.js';
+import { refuse } from './internal/refuse.js';
+import { commonSetting, unquantizedModules } from './internal/runtime-config.js';
+import { quantizationConfig, quantMethod } from './internal/settings.js';
+import { expectShape, inBatches, namesBefore, needPart, storedWeight } from './internal/weight-parts.js';
 
 const WHERE = 'hqq';
 const FLOATS: readonly DType[] = ['f16', 'bf16', 'f32'];
@@ -49,12 +41,12 @@ const FLOATS: readonly DType[] = ['f16', 'bf16', 'f32'];
 export const hqq: WeightLayout = {
   name: WHERE,
   detect(checkpoint, config) {
-    if ((quantMethod(config) ?? WHERE) !== WHERE) return false;
-    return namesWithout(checkpoint, '.W_q').some((module) => checkpoint.tensors.has(`${module}.nbits`));
+    if ((quantMethod(quantizationConfig(config)) ?? WHERE) !== WHERE) return false;
+    return namesBefore(checkpoint, '.W_q').some((module) => checkpoint.tensors.has(`${module}.nbits`));
   },
   async weights(checkpoint, _config, options) {
-    const modules = namesWithout(checkpoint, '.W_q');
-    const found = await mapBatched(modules, (module) => hqqWeight(checkpoint, module, options));
+    const modules = namesBefore(checkpoint, '.W_q');
+    const found = await inBatches(modules, (module) => hqqWeight(checkpoint, module, options));
     return new Map(found.map((weight) => [weight.name, weight]));
   },
   writer: { split: splitHqq, config: hqqConfig },
@@ -65,11 +57,11 @@ async function hqqWeight(checkpoint: Checkpoint, module: string, options?: ReadO
   const settings = await readHqqSettings(checkpoint, module, options);
   const { groupSize, shape, axis } = settings;
   const groups = (shape[0] * shape[1]) / groupSize;
-  const codes = storedPart(checkpoint, `${module}.W_q`, WHERE);
+  // The words may be labelled as floats (view_as_float): only their bytes count.
+  const codes = checkpoint.tensors.get(`${module}.W_q`) as LazyTensor;
   const [rows, width] = axis === 1 ? [groups, groupSize] : [groupSize, groups];
   const packing = HQQ_PACKINGS[settings.packing] as (typeof HQQ_PACKINGS)[string];
   const wordRows = hqqWordRows(rows, packing);
-  // The words may be labelled as floats (view_as_float): only their bytes count.
   if (wordRows === undefined || codes.byteLength !== wordRows * width * packing.wordBytes) {
     refuse(
       'FORMAT',
@@ -79,12 +71,12 @@ async function hqqWeight(checkpoint: Checkpoint, module: string, options?: ReadO
     );
   }
   const parameterShape = axis === 1 ? [groups, 1] : [1, groups];
-  const both = checkpoint.tensors.get(`${module}.zero_scale`);
-  const parameters =
-    both === undefined ? ['zero', 'scale'].map((key) => storedPart(checkpoint, `${module}.${key}`, WHERE)) : [both];
-  for (const part of parameters) {
-    checkPart(part, FLOATS, [both === undefined ? parameterShape : [2, ...parameterShape]], WHERE);
-  }
+  const part = (key: string, ...expected: number[]): LazyTensor => {
+    const found = needPart(checkpoint, `${module}.${key}`, FLOATS, WHERE);
+    expectShape(found, WHERE, expected);
+    return found;
+  };
+  const stacked = checkpoint.tensors.has(`${module}.zero_scale`);
   const own = HQQ_SETTINGS.map((key) => checkpoint.tensors.get(`${module}.${key}`));
   const scheme = hqqScheme(settings);
   return storedWeight({
@@ -92,21 +84,33 @@ async function hqqWeight(checkpoint: Checkpoint, module: string, options?: ReadO
     name,
     shape,
     scheme,
-    parts: [codes, ...parameters, ...own.filter((part): part is LazyTensor => part !== undefined)],
-    async read(readOptions): Promise<QuantizedTensor> {
-      const [words, ...floats] = await mapBatched([codes, ...parameters], (part) => readPart(part, readOptions));
+    parts: {
+      words: codes,
+      ...(stacked
+        ? { both: part('zero_scale', 2, ...parameterShape) }
+        : { zero: part('zero', ...parameterShape), scale: part('scale', ...parameterShape) }),
+    },
+    settings: own.filter((setting): setting is LazyTensor => setting !== undefined),
+    decode: ({ words, both, zero, scale }: HqqParts): QuantizedTensor => {
       const data = unpackHqq((words as PackedTensor).bytes, packing, rows, width);
-      const [zero, scale] = floats.length === 2 ? floats : halves(floats[0] as PackedTensor<DType>);
-      const spread = (part: PackedTensor<DType> | undefined): PackedTensor<DType> =>
-        spreadGroups(part as PackedTensor<DType>, settings);
+      const [zeros, scales] = both === undefined ? [zero, scale] : halves(both as PackedTensor<DType>);
+      const spread = (parameter: PackedTensor | undefined): PackedTensor<DType> =>
+        spreadGroups(parameter as PackedTensor<DType>, settings);
       return {
         kind: 'quantized',
         shape,
         scheme,
-        parts: { codes: tensor(data, shape), scales: spread(scale), zeros: spread(zero) },
+        parts: { codes: tensor(data, shape), scales: spread(scales), zeros: spread(zeros) },
       };
     },
   });
+}
+
+interface HqqParts {
+  readonly words?: PackedTensor;
+  readonly both?: PackedTensor;
+  readonly zero?: PackedTensor;
+  readonly scale?: PackedTensor;
 }
 
 /** Zeros and scales that were stacked to be moved together. */

@@ -13,16 +13,8 @@ import {
 } from '@halftone/tensor';
 import { isMlxMode, MLX_MODES, type MlxSettings, mlxSettings, settingsOf } from './internal/mlx-settings.js';
 import { splitMlx } from './internal/mlx-writer.js';
-import {
-  checkPart,
-  mapBatched,
-  moduleOf,
-  namesWithout,
-  readPart,
-  refuse,
-  storedPart,
-  storedWeight,
-} from './internal/stored-weight.js';
+import { refuse } from './internal/refuse.js';
+import { expectShape, moduleName, namesBefore, needPart, storedWeight } from './internal/weight-parts.js';
 
 const WHERE = 'mlx';
 const FLOATS: readonly DType[] = ['f16', 'bf16', 'f32'];
@@ -46,15 +38,16 @@ export const mlx: WeightLayout = {
   name: WHERE,
   detect(checkpoint, config) {
     if (mlxSettings(config) === undefined) return false;
-    return namesWithout(checkpoint, '.scales').some(
+    return namesBefore(checkpoint, '.scales').some(
       (module) => checkpoint.tensors.get(`${module}.weight`)?.dtype === 'u32',
     );
   },
   weights(checkpoint, config) {
-    const found = namesWithout(checkpoint, '.scales').map((module) => mlxWeight(checkpoint, module, config));
+    const found = namesBefore(checkpoint, '.scales').map((module) => mlxWeight(checkpoint, module, config));
     return new Map(found.map((weight) => [weight.name, weight]));
   },
   writer: {
+    embeddings: true,
     split: splitMlx,
     config(weights) {
       const counts = new Map<string, number>();
@@ -69,7 +62,7 @@ export const mlx: WeightLayout = {
       const layers = [...weights].filter(([, settings]) => JSON.stringify(settings) !== most[0]);
       const quantization: JsonObject = {
         ...(JSON.parse(most[0]) as JsonObject),
-        ...Object.fromEntries(layers.map(([name, settings]) => [moduleOf(name), settings])),
+        ...Object.fromEntries(layers.map(([name, settings]) => [moduleName(name, WHERE), settings])),
       };
       return { quantization, quantization_config: quantization };
     },
@@ -80,21 +73,23 @@ function mlxWeight(checkpoint: Checkpoint, module: string, config: JsonObject | 
   const name = `${module}.weight`;
   const settings = settingsOf(config, module);
   const { bits, groupSize, mode } = settings;
-  const weight = storedPart(checkpoint, name, WHERE);
+  const weight = needPart(checkpoint, name, ['u32'], WHERE);
   const leading = weight.shape.slice(0, -1);
   const words = weight.shape[weight.shape.length - 1] ?? 0;
-  checkPart(weight, ['u32'], [weight.shape], WHERE);
   const columns = (words * 32) / bits;
   if (leading.length === 0 || columns % groupSize !== 0) {
     refuse('FORMAT', WHERE, name, `shape [${weight.shape}] does not hold groups of ${groupSize} codes of ${bits} bits`);
   }
   const groupShape = [...leading, columns / groupSize];
-  const scales = storedPart(checkpoint, `${module}.scales`, WHERE);
-  checkPart(scales, mode === 'affine' ? FLOATS : ['u8'], [groupShape], WHERE);
-  const biases = checkpoint.tensors.get(`${module}.biases`);
-  if (mode === 'affine') checkPart(storedPart(checkpoint, `${module}.biases`, WHERE), FLOATS, [groupShape], WHERE);
-  else if (biases !== undefined) refuse('FORMAT', WHERE, biases.name, `mode ${mode} has no biases`);
-  const parts = [weight, scales, ...(biases === undefined ? [] : [biases])];
+  const part = (key: string, dtypes: readonly DType[]): LazyTensor => {
+    const found = needPart(checkpoint, `${module}.${key}`, dtypes, WHERE);
+    expectShape(found, WHERE, groupShape);
+    return found;
+  };
+  const isAffine = mode === 'affine';
+  if (!isAffine && checkpoint.tensors.has(`${module}.biases`)) {
+    refuse('FORMAT', WHERE, `${module}.biases`, `mode ${mode} has no biases`);
+  }
   const shape = [...leading, columns];
   const scheme = mlxScheme(settings, shape.length - 1);
   return storedWeight({
@@ -102,11 +97,12 @@ function mlxWeight(checkpoint: Checkpoint, module: string, config: JsonObject | 
     name,
     shape,
     scheme,
-    parts,
-    read: async (options) => {
-      const read = await mapBatched(parts, (part: LazyTensor) => readPart(part, options));
-      return joinMlx(shape, scheme, settings, read);
+    parts: {
+      weight,
+      scales: part('scales', isAffine ? FLOATS : ['u8']),
+      ...(isAffine ? { biases: part('biases', FLOATS) } : {}),
     },
+    decode: (parts) => joinMlx(shape, scheme, settings, parts),
   });
 }
 
@@ -125,18 +121,20 @@ function joinMlx(
   shape: readonly number[],
   scheme: Scheme,
   { mode, bits }: MlxSettings,
-  [weight, scales, biases]: readonly PackedTensor<DType>[],
+  parts: { readonly weight?: PackedTensor; readonly scales?: PackedTensor; readonly biases?: PackedTensor },
 ): QuantizedTensor {
-  const { bytes } = weight as PackedTensor;
-  const stored = scales as PackedTensor<DType>;
+  const { bytes } = parts.weight as PackedTensor;
+  const scales = parts.scales as PackedTensor;
   if (isMlxMode(mode)) {
     const { codeType, scaleType } = MLX_MODES[mode];
-    const parts = {
-      codes: packed(codeType, shape, bytes),
-      scales: packed(scaleType, stored.shape, stored.bytes),
+    const codes = packed(codeType, shape, bytes);
+    return {
+      kind: 'quantized',
+      shape,
+      scheme,
+      parts: { codes, scales: packed(scaleType, scales.shape, scales.bytes) },
     };
-    return { kind: 'quantized', shape, scheme, parts };
   }
   const codes = packed(`u${bits}` as DType, shape, bytes);
-  return { kind: 'quantized', shape, scheme, parts: { codes, scales: stored, offsets: biases as PackedTensor<DType> } };
+  return { kind: 'quantized', shape, scheme, parts: { codes, scales, offsets: parts.biases as PackedTensor } };
 }

@@ -1,20 +1,19 @@
 import {
   type Checkpoint,
   type LazyQuantizedTensor,
+  type PackedTensor,
   packed,
   type QuantizedTensor,
   type Scheme,
+  type SplitWeight,
   type WeightLayout,
 } from '@halftone/tensor';
-import {
-  checkPart,
-  namesWithout,
-  quantMethod,
-  readPart,
-  refuse,
-  storedPart,
-  storedWeight,
-} from './internal/stored-weight.js';
+import { refuseSideParts } from './internal/affine-weight.js';
+import { exactScaleCodes, packFloatCodes } from './internal/float-groups.js';
+import { refuse } from './internal/refuse.js';
+import { unquantizedModules } from './internal/runtime-config.js';
+import { quantizationConfig, quantMethod } from './internal/settings.js';
+import { expectShape, namesBefore, needPart, storedWeight } from './internal/weight-parts.js';
 
 const WHERE = 'mxfp4';
 
@@ -24,37 +23,69 @@ const GROUP_BYTES = 16;
 
 /**
  * The experts of gpt-oss: `X_blocks` u8 `[experts, out, groups, 16]`, two E2M1 elements a byte, the first in the low bits, and
- * `X_scales` u8 `[experts, out, groups]`, exponents of two (E8M0). Read as weight `X` of shape `[experts, out, in]`; the model
- * keeps the decoded weight as `[experts, in, out]`. Only read.
+ * `X_scales` u8 `[experts, out, groups]`, exponents of two (E8M0). They are weight `X` of shape `[experts, out, in]`; the model
+ * keeps the decoded weight as `[experts, in, out]`.
  *
  * Source: transformers, `integrations/mxfp4.py` (`convert_moe_packed_tensors`).
  */
 export const mxfp4: WeightLayout = {
   name: WHERE,
   detect(checkpoint, config) {
-    if ((quantMethod(config) ?? WHERE) !== WHERE) return false;
-    return namesWithout(checkpoint, '_blocks').some((name) => {
+    if ((quantMethod(quantizationConfig(config)) ?? WHERE) !== WHERE) return false;
+    return namesBefore(checkpoint, '_blocks').some((name) => {
       const blocks = checkpoint.tensors.get(`${name}_blocks`);
       const scales = checkpoint.tensors.get(`${name}_scales`);
       return blocks?.dtype === 'u8' && scales?.dtype === 'u8' && blocks.shape.length === scales.shape.length + 1;
     });
   },
   weights(checkpoint) {
-    const found = namesWithout(checkpoint, '_blocks').map((name) => mxfp4Weight(checkpoint, name));
+    const found = namesBefore(checkpoint, '_blocks').map((name) => mxfp4Weight(checkpoint, name));
     return new Map(found.map((weight) => [weight.name, weight]));
+  },
+  writer: {
+    split,
+    config: (weights, plain) => ({
+      quantization_config: { modules_to_not_convert: unquantizedModules(weights, plain), quant_method: WHERE },
+    }),
   },
 };
 
+function split(name: string, weight: QuantizedTensor): SplitWeight {
+  const { shape, scheme, parts } = weight;
+  const { grid, granularity } = scheme;
+  refuseSideParts(weight, WHERE);
+  const e2m1 = grid.type === 'float' && grid.exponent === 2 && grid.mantissa === 1 && grid.bias === 1;
+  const [experts, rows, columns] = shape;
+  const grouped = granularity.type === 'group' && granularity.axis === 2 && granularity.size === GROUP;
+  if (!e2m1 || !grouped || parts.groupIndex !== undefined) {
+    refuse('UNSUPPORTED', WHERE, name, `only E2M1 elements in groups of ${GROUP} along the input can be held`);
+  }
+  if (shape.length !== 3 || experts === undefined || rows === undefined || (columns ?? 1) % GROUP !== 0) {
+    return refuse(
+      'UNSUPPORTED',
+      WHERE,
+      name,
+      `shape [${shape}] is not [experts, out, in] with whole groups of ${GROUP}`,
+    );
+  }
+  const groups = [experts, rows, (columns as number) / GROUP];
+  const tensors: [string, PackedTensor][] = [
+    [`${name}_blocks`, packed('u8', [...groups, GROUP_BYTES], packFloatCodes(weight, 4).bytes)],
+    [`${name}_scales`, packed('u8', groups, exactScaleCodes(name, weight, 'f8_e8m0', groups, WHERE))],
+  ];
+  return { tensors: new Map(tensors), settings: {} };
+}
+
 function mxfp4Weight(checkpoint: Checkpoint, name: string): LazyQuantizedTensor {
-  const blocks = storedPart(checkpoint, `${name}_blocks`, WHERE);
-  const scales = storedPart(checkpoint, `${name}_scales`, WHERE);
+  const blocks = needPart(checkpoint, `${name}_blocks`, ['u8'], WHERE);
+  const scales = needPart(checkpoint, `${name}_scales`, ['u8'], WHERE);
   const groups = blocks.shape[blocks.shape.length - 2];
   const leading = blocks.shape.slice(0, -2);
   if (groups === undefined || leading.length === 0) {
     refuse('FORMAT', WHERE, blocks.name, `shape [${blocks.shape}] should be [experts, out, groups, ${GROUP_BYTES}]`);
   }
-  checkPart(blocks, ['u8'], [[...leading, groups, GROUP_BYTES]], WHERE);
-  checkPart(scales, ['u8'], [[...leading, groups]], WHERE);
+  expectShape(blocks, WHERE, [...leading, groups, GROUP_BYTES]);
+  expectShape(scales, WHERE, [...leading, groups]);
   const shape = [...leading, groups * GROUP];
   const scheme: Scheme = {
     name: WHERE,
@@ -67,11 +98,15 @@ function mxfp4Weight(checkpoint: Checkpoint, name: string): LazyQuantizedTensor 
     name,
     shape,
     scheme,
-    parts: [blocks, scales],
-    async read(options): Promise<QuantizedTensor> {
-      const codes = packed('f4_e2m1', shape, (await readPart(blocks, options)).bytes);
-      const exponents = packed('f8_e8m0', scales.shape, (await readPart(scales, options)).bytes);
-      return { kind: 'quantized', shape, scheme, parts: { codes, scales: exponents } };
-    },
+    parts: { blocks, exponents: scales },
+    decode: (parts): QuantizedTensor => ({
+      kind: 'quantized',
+      shape,
+      scheme,
+      parts: {
+        codes: packed('f4_e2m1', shape, (parts.blocks as PackedTensor).bytes),
+        scales: packed('f8_e8m0', scales.shape, (parts.exponents as PackedTensor).bytes),
+      },
+    }),
   });
 }

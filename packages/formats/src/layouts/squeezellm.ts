@@ -19,7 +19,7 @@ import {
 import { validateQuantized } from '@halftone/tensor/validate';
 import { exactFloats } from './internal/affine-weight.js';
 import { packWordRows, transposed, unpackWordRows } from './internal/packed-words.js';
-import { commonSetting } from './internal/stored-weight.js';
+import { commonSetting } from './internal/runtime-config.js';
 import { expectShape, findPart, matrixSides, moduleName, needPart, storedWeight } from './internal/weight-parts.js';
 import { wideLookup, wideLookupGrid } from './internal/wide-lookup.js';
 

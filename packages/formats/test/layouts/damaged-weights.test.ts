@@ -20,7 +20,7 @@ import { bitsandbytes, fp8, hqq, mlx, mxfp4, withLayouts } from '../../src/layou
 import { checkpointOf, floats, stored, wholeNumbers } from '../support/layout-checkpoint.js';
 
 /** Mutations of each example; a longer run is asked for by the environment. */
-const MUTATIONS = Number(process.env.HALFTONE_FUZZ_MUTATIONS ?? 400);
+const MUTATIONS = Number(process.env.HALFTONE_FUZZ_MUTATIONS ?? 250);
 const NAME = 'block.weight';
 
 interface Example {

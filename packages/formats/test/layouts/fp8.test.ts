@@ -92,7 +92,7 @@ describe('fp8', () => {
   });
 
   it('reads and writes blocks, smaller ones at the edges', async () => {
-    const [rows, columns] = [130, 200];
+    const [rows, columns] = [129, 140];
     const codes = wholeNumbers(rows * columns, 256);
     const scales = floats(4);
     const tensors = {
@@ -163,7 +163,7 @@ describe('fp8', () => {
   it('refuses scales that do not fit and settings that make no sense', async () => {
     const read = (scale: Record<string, PackedTensor>, json = config()) =>
       readWeight(fp8, { [NAME]: weight, ...scale }, NAME, json);
-    await expectFailure(() => read({}), 'FORMAT', `${NAME}_scale`, 'missing');
+    await expectFailure(() => read({}), 'FORMAT', `${NAME}_scale`, 'no such tensor');
     await expectFailure(() => read({ [`${NAME}_scale`]: storedFloats([1, 2]) }), 'FORMAT', '[2]', '4 rows');
     await expectFailure(() => read({ [`${NAME}_scale`]: stored('i8', [], [1]) }), 'FORMAT', 'i8');
     const blocks = { [`${NAME}_scale_inv`]: storedFloats([1, 2, 3], [3, 1]) };
@@ -206,7 +206,27 @@ describe('mxfp4', () => {
       dequantize(q),
       codes.map((code, i) => f((code & 8 ? -1 : 1) * values[code & 7]! * 2 ** (exponents[Math.floor(i / 32)]! - 127))),
     );
-    expect(mxfp4.writer).toBeUndefined();
+    const writer = mxfp4.writer!;
+    const { [`${name}_bias`]: _, ...own } = tensors;
+    expect(Object.fromEntries(writer.split(name, q).tensors)).toEqual(own);
+    expect(writer.config(new Map([[name, {}]]), ['model.layers.0.self_attn.q_proj.weight'])).toEqual({
+      quantization_config: {
+        modules_to_not_convert: ['model.layers.0.self_attn.q_proj', 'lm_head'],
+        quant_method: 'mxfp4',
+      },
+    });
+    const scales = tensor(
+      Float32Array.from(exponents, (e) => 2 ** (e - 127)),
+      [2, 3, 2],
+    );
+    const plain = { ...q, parts: { codes: q.parts.codes, scales } };
+    expect(Object.fromEntries(writer.split(name, plain).tensors)).toEqual(own);
+    const third = { ...plain, parts: { ...plain.parts, globalScale: 1 / 3 } };
+    await expectFailure(() => writer.split(name, third), 'UNSUPPORTED', 'not exact');
+    const flat = { ...plain, shape: [6, 64] };
+    await expectFailure(() => writer.split(name, flat), 'UNSUPPORTED', 'experts');
+    const sixteen = { ...q.scheme, granularity: { type: 'group', axis: 2, size: 16 } } as const;
+    await expectFailure(() => writer.split(name, { ...plain, scheme: sixteen }), 'UNSUPPORTED', 'groups of 32');
   });
 
   it('refuses other shapes, detects its own', async () => {

@@ -280,7 +280,7 @@ describe('hqq', () => {
     for (const [changed, code, word] of bad) await expectFailure(() => read(changed), code, MODULE, word);
     for (const key of ['scale', 'zero', 'group_size', 'shape', 'axis', 'packing']) {
       const { [`${MODULE}.${key}`]: _, ...rest } = tensors;
-      await expectFailure(() => readWeight(hqq, rest, NAME), 'FORMAT', `${MODULE}.${key}`, 'missing');
+      await expectFailure(() => readWeight(hqq, rest, NAME), 'FORMAT', `${MODULE}.${key}`, 'no such tensor');
     }
   });
 

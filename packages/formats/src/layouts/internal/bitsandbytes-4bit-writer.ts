@@ -12,16 +12,12 @@ import {
   toFloat32,
   unpackCodes,
 } from '@halftone/tensor';
-import { FP4_VALUES, NF4_VALUES } from '@halftone/tensor/codebooks';
 import { refuseSideParts } from './affine-weight.js';
-import { type BlockState, blockStateTensor } from './bitsandbytes-state.js';
+import { type BlockState, blockStateTensor, FOUR_BIT_VALUES } from './bitsandbytes-state.js';
 import { flatRun, runsToBlocks } from './flat-blocks.js';
-import { refuse } from './stored-weight.js';
+import { refuse } from './refuse.js';
 
 const WHERE = 'bitsandbytes';
-
-/** The values of the two 4-bit types. bitsandbytes' kernels have them built in, whatever `quant_map` says. */
-export const FOUR_BIT_VALUES = { nf4: NF4_VALUES, fp4: FP4_VALUES } as const;
 
 /** Block sizes for which bitsandbytes has kernels. */
 const BLOCK_SIZES = [64, 128, 256, 512, 1024, 2048, 4096];

@@ -1,8 +1,12 @@
 import { type PackedTensor, packed } from '@halftone/tensor';
+import { FP4_VALUES, NF4_VALUES } from '@halftone/tensor/codebooks';
 import { parseJson } from '../../internal/json.js';
-import { refuse } from './stored-weight.js';
+import { refuse } from './refuse.js';
 
 const WHERE = 'bitsandbytes';
+
+/** The values of the two 4-bit types. bitsandbytes' kernels have them built in, whatever `quant_map` says. */
+export const FOUR_BIT_VALUES = { nf4: NF4_VALUES, fp4: FP4_VALUES } as const;
 
 /** Of a `quant_state` tensor: the JSON takes about 200 bytes. */
 export const STATE_MAX_BYTES = 4096;

@@ -1,13 +1,7 @@
-import {
-  type Checkpoint,
-  type DType,
-  type LazyTensor,
-  nativeData,
-  type PackedTensor,
-  type ReadOptions,
-} from '@halftone/tensor';
+import { type Checkpoint, type DType, nativeData, type PackedTensor, type ReadOptions } from '@halftone/tensor';
 import { HQQ_PACKING_OF_BITS } from './hqq-packing.js';
-import { readPart, refuse, storedPart } from './stored-weight.js';
+import { refuse } from './refuse.js';
+import { needPart } from './weight-parts.js';
 
 const WHERE = 'hqq';
 
@@ -54,15 +48,13 @@ export async function readHqqSettings(
   options?: ReadOptions,
 ): Promise<HqqSettings> {
   const fail = (key: string, problem: string): never => refuse('FORMAT', WHERE, `${module}.${key}`, problem);
-  const small = async (stored: LazyTensor): Promise<PackedTensor<DType>> => {
-    if (stored.byteLength > MAX_BYTES)
-      refuse('FORMAT', WHERE, stored.name, `${stored.byteLength} bytes are no setting`);
-    return readPart(stored, options);
+  const small = async <T extends DType>(key: string, dtypes: readonly T[]): Promise<PackedTensor<T>> => {
+    const stored = needPart(checkpoint, `${module}.${key}`, dtypes, WHERE);
+    if (stored.byteLength > MAX_BYTES) fail(key, `${stored.byteLength} bytes are no setting`);
+    return stored.read(undefined, { signal: options?.signal });
   };
   const numbers = async (key: string, count: number): Promise<number[]> => {
-    const tensor = await small(storedPart(checkpoint, `${module}.${key}`, WHERE));
-    if (!['u8', 'i32', 'i64'].includes(tensor.dtype)) return fail(key, `type ${tensor.dtype} should be a whole number`);
-    const values = Array.from(nativeData(tensor as PackedTensor<'u8' | 'i32' | 'i64'>), Number);
+    const values = Array.from(nativeData(await small(key, ['u8', 'i32', 'i64'])), Number);
     return values.length === count ? values : fail(key, `${values.length} numbers should be ${count}`);
   };
   const whole = async (key: string, highest: number, lowest = 0): Promise<number> => {
@@ -73,8 +65,7 @@ export async function readHqqSettings(
   const optional = async (key: string): Promise<number> =>
     checkpoint.tensors.has(`${module}.${key}`) ? whole(key, 1) : 0;
   const text = async (key: string, known: readonly string[]): Promise<string> => {
-    const tensor = await small(storedPart(checkpoint, `${module}.${key}`, WHERE));
-    const value = tensor.dtype === 'u8' ? String.fromCharCode(...tensor.bytes) : '';
+    const value = String.fromCharCode(...(await small(key, ['u8'])).bytes);
     return known.includes(value) ? value : fail(key, `${JSON.stringify(value)} should be ${known.join(' or ')}`);
   };
 

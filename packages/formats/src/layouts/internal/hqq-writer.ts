@@ -9,8 +9,9 @@ import {
 import { affineWeight } from './affine-weight.js';
 import { flatRun, runsToBlocks } from './flat-blocks.js';
 import { HQQ_PACKING_OF_BITS, HQQ_PACKINGS, hqqWordRows, packHqq } from './hqq-packing.js';
+import { refuse } from './refuse.js';
 import { sharedFloatType } from './shared-float-type.js';
-import { moduleOf, refuse } from './stored-weight.js';
+import { moduleName } from './weight-parts.js';
 
 const WHERE = 'hqq';
 const GROUP_SIZES = [64, 128, 32, 16, 8, 256, 512, 1024];
@@ -26,7 +27,6 @@ interface Groups {
 export function splitHqq(name: string, weight: QuantizedTensor): SplitWeight {
   const affine = affineWeight(weight, WHERE);
   const { rows, columns, codes } = affine;
-  if (!name.endsWith('.weight')) refuse('UNSUPPORTED', WHERE, name, 'only names that end in .weight can be quantized');
   if (affine.offsets !== undefined || affine.groupIndex !== undefined) {
     refuse('UNSUPPORTED', WHERE, name, 'HQQ has zeros but no offsets, and groups in the order of the elements');
   }
@@ -61,7 +61,7 @@ export function splitHqq(name: string, weight: QuantizedTensor): SplitWeight {
   const wordRows = hqqWordRows(packedRows, packing) as number;
   const dtype = sharedFloatType([groups.scales, groups.zeros], weight.parts.scales);
   const parameterShape = axis === 1 ? [count, 1] : [1, count];
-  const module = moduleOf(name);
+  const module = moduleName(name, WHERE);
   const parts: Record<string, PackedTensor> = {
     W_q: packed(packing.wordBytes === 1 ? 'u8' : 'i32', [wordRows, width], bytes),
     scale: encode(groups.scales, dtype, parameterShape),

@@ -1,5 +1,6 @@
 import type { Grid, JsonObject } from '@halftone/tensor';
-import { objectMember, refuse } from './stored-weight.js';
+import { refuse } from './refuse.js';
+import { isObject, own } from './settings.js';
 
 const WHERE = 'mlx';
 
@@ -39,8 +40,8 @@ export function isMlxMode(mode: string): mode is MlxMode {
 /** The object in `config.json` that holds MLX's settings, or undefined. Other tools have `quant_method` there. */
 export function mlxSettings(config: JsonObject | undefined): JsonObject | undefined {
   for (const key of ['quantization', 'quantization_config']) {
-    const settings = objectMember(config, key);
-    if (settings !== undefined && 'bits' in settings && 'group_size' in settings && !('quant_method' in settings)) {
+    const settings = own(config, key);
+    if (isObject(settings) && 'bits' in settings && 'group_size' in settings && !('quant_method' in settings)) {
       return settings;
     }
   }
@@ -53,10 +54,15 @@ export function mlxSettings(config: JsonObject | undefined): JsonObject | undefi
  */
 export function settingsOf(config: JsonObject | undefined, module: string): MlxSettings {
   const all = mlxSettings(config) ?? {};
-  const own = Object.hasOwn(all, module) ? all[module] : true;
-  const chosen = own === true ? all : objectMember(all, module);
-  if (chosen === undefined) {
-    return refuse('FORMAT', WHERE, module, `has scales, but its quantization is ${JSON.stringify(own)} in config.json`);
+  const entry = Object.hasOwn(all, module) ? all[module] : true;
+  const chosen = entry === true ? all : entry;
+  if (!isObject(chosen)) {
+    return refuse(
+      'FORMAT',
+      WHERE,
+      module,
+      `has scales, but its quantization is ${JSON.stringify(entry)} in config.json`,
+    );
   }
   const { mode = 'affine', bits, group_size: groupSize } = chosen;
   if (typeof mode !== 'string' || (mode !== 'affine' && !isMlxMode(mode))) {

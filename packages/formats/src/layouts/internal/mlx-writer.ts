@@ -1,25 +1,15 @@
-import {
-  decode,
-  encode,
-  type PackedTensor,
-  packCodes,
-  packed,
-  type QuantizedTensor,
-  type SplitWeight,
-  type Tensor,
-  toFloat32,
-  unpackCodes,
-} from '@halftone/tensor';
+import { encode, type PackedTensor, packCodes, packed, type QuantizedTensor, type SplitWeight } from '@halftone/tensor';
 import { type AffineWeight, affineWeight, refuseSideParts } from './affine-weight.js';
+import { exactScaleCodes, packFloatCodes } from './float-groups.js';
 import { MLX_BITS, MLX_GROUP_SIZES, MLX_MODES, type MlxMode } from './mlx-settings.js';
+import { refuse } from './refuse.js';
 import { sharedFloatType } from './shared-float-type.js';
-import { moduleOf, refuse } from './stored-weight.js';
+import { moduleName } from './weight-parts.js';
 
 const WHERE = 'mlx';
 
 /** The tensors of a weight, and its entry in `config.json`. */
 export function splitMlx(name: string, weight: QuantizedTensor): SplitWeight {
-  if (!name.endsWith('.weight')) refuse('UNSUPPORTED', WHERE, name, 'only names that end in .weight can be quantized');
   return weight.scheme.grid.type === 'float' ? splitFloats(name, weight) : splitAffine(name, weight);
 }
 
@@ -41,46 +31,15 @@ function splitFloats(name: string, weight: QuantizedTensor): SplitWeight {
   }
   const { bits, groupSize, codeType, scaleType } = MLX_MODES[mode];
   const groupShape = [...shape.slice(0, -1), columns / groupSize];
-  const scales = scaleBytes(name, weight, scaleType, groupShape);
-  const { bytes } = packCodes(
-    Int16Array.from(unpackCodes(parts.codes), (code) => code & (2 ** bits - 1)),
-    bits,
-    false,
-    shape,
-  );
+  const scales = exactScaleCodes(name, weight, scaleType, groupShape, WHERE);
+  const { bytes } = packFloatCodes(weight, bits);
   return {
     tensors: new Map<string, PackedTensor>([
       [name, wordsOf(packed(codeType, shape, bytes), bits)],
-      [`${moduleOf(name)}.scales`, packed('u8', groupShape, scales)],
+      [`${moduleName(name, WHERE)}.scales`, packed('u8', groupShape, scales)],
     ]),
     settings: { group_size: groupSize, bits, mode },
   };
-}
-
-/** Scales in the mode's own type. Throws `UNSUPPORTED` where they do not fit it exactly. */
-function scaleBytes(
-  name: string,
-  { parts }: QuantizedTensor,
-  type: 'f8_e8m0' | 'f8_e4m3',
-  shape: readonly number[],
-): Uint8Array {
-  const { scales: part, globalScale = 1 } = parts;
-  if (part?.kind === 'packed' && part.dtype === type && globalScale === 1) return part.bytes;
-  const given = part === undefined ? undefined : toFloat32(part as Tensor);
-  const count = shape.reduce((product, n) => product * n, 1);
-  const values = Float32Array.from({ length: count }, (_, i) => Math.fround((given?.[i] ?? 1) * globalScale));
-  const encoded = encode(type === 'f8_e8m0' ? values.map(Math.abs) : values, type, shape);
-  const decoded = decode(encoded);
-  const misfit = values.findIndex((value, i) => !Object.is(value, decoded[i]));
-  if (misfit >= 0) {
-    refuse(
-      'UNSUPPORTED',
-      WHERE,
-      name,
-      `scale ${values[misfit]} of group ${misfit} cannot be stored exactly as ${type}`,
-    );
-  }
-  return encoded.bytes;
 }
 
 function splitAffine(name: string, weight: QuantizedTensor): SplitWeight {
@@ -114,7 +73,7 @@ function splitAffine(name: string, weight: QuantizedTensor): SplitWeight {
   const groupShape = [...weight.shape.slice(0, -1), groups];
   const type = sharedFloatType([scales, biases], weight.parts.scales);
   const codes = packCodes(affine.codes, bits, false, weight.shape);
-  const module = moduleOf(name);
+  const module = moduleName(name, WHERE);
   return {
     tensors: new Map<string, PackedTensor>([
       [name, wordsOf(codes, bits)],

@@ -94,9 +94,10 @@ export function affineWeight(q: QuantizedTensor, where: string): AffineWeight {
 
 function unsignedCodes(codes: CodeArray, half: number, bits: number, where: string): Uint8Array | Uint16Array {
   const out = bits > 8 ? new Uint16Array(codes.length) : new Uint8Array(codes.length);
+  const limit = 2 ** bits;
   for (let i = 0; i < codes.length; i++) {
     const code = (codes[i] as number) + half;
-    if (code < 0 || code >= 2 ** bits) {
+    if (code < 0 || code >= limit) {
       throw new HalftoneError('RANGE', `code ${codes[i]} at element ${i} does not fit in ${bits} bits`, { where });
     }
     out[i] = code;

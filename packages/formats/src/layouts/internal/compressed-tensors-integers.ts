@@ -57,7 +57,6 @@ export async function packedIntegers(layer: CompressedLayer, options?: ReadOptio
   const groups = granularity.type === 'group' ? (scales.shape[1] as number) : 1;
   const zeros = symmetric ? undefined : zeroPart(layer, scales, rows, groups);
   const indices = groupIndexPart(layer, columns);
-  const half = 2 ** (bits - 1);
   return storedWeight({
     layout: WHERE,
     name: `${module}.weight`,
@@ -73,10 +72,7 @@ export async function packedIntegers(layer: CompressedLayer, options?: ReadOptio
         shape: [rows, columns],
         scheme: integerScheme(settings, granularity),
         parts: {
-          codes: tensor(
-            Int8Array.from(codes, (code) => code - half),
-            [rows, columns],
-          ),
+          codes: tensor(signed(codes, bits), [rows, columns]),
           scales: parts.scales as PackedTensor<DType>,
           ...(parts.zeros === undefined ? {} : { zeros: readZeros(parts.zeros, layer, rows, groups) }),
           ...(groupIndex === undefined ? {} : { groupIndex }),
@@ -146,10 +142,14 @@ function readZeros(zeros: PackedTensor, layer: CompressedLayer, rows: number, gr
   const fits = PACKINGS.filter((packing) => wordsPerRow(rows, bits, packing) === width);
   const packing = packingOf(layer, fits, data, groups, rows);
   const codes = transposedCodes(unpackWordRows(data, bits, groups, rows, packing), groups, rows);
-  return tensor(
-    Int8Array.from(codes, (code) => code - 2 ** (bits - 1)),
-    [rows, groups],
-  );
+  return tensor(signed(codes, bits), [rows, groups]);
+}
+
+/** Takes `2^(bits-1)` away, in place. */
+function signed(codes: Uint8Array, bits: number): Int8Array {
+  const half = 2 ** (bits - 1);
+  for (let i = 0; i < codes.length; i++) codes[i] = (codes[i] as number) - half;
+  return new Int8Array(codes.buffer, codes.byteOffset, codes.length);
 }
 
 /** Where the width fits both packings, the right one is that whose bytes come out again; where both do, the preferred one. */

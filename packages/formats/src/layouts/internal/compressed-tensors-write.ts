@@ -117,7 +117,8 @@ function splitInt8(name: string, module: string, weight: QuantizedTensor): Split
   if (wrong !== undefined) {
     fail('UNSUPPORTED', `${name}: ${wrong}; int-quantized has 8 bits, one scale for each row and no zeros`, { name });
   }
-  const codes = Int8Array.from(affine.codes, (code) => code - 128);
+  const codes = new Int8Array(affine.codes.length);
+  for (let i = 0; i < codes.length; i++) codes[i] = (affine.codes[i] as number) - 128;
   const tensors = new Map<string, PackedTensor>([
     [`${module}.weight`, packed('i8', [rows, columns], new Uint8Array(codes.buffer))],
     [`${module}.weight_scale`, exactFloats(affine.scales, ['f32'], [rows, 1], `${name}: scales`, WHERE)],

@@ -9,14 +9,18 @@ export interface PatternBudget {
   left: number;
 }
 
-export const PATTERN_BUDGET = 20_000_000;
+export const PATTERN_BUDGET = 10_000_000;
 
 const MAX_LENGTH = 4096;
 const MAX_DEPTH = 50;
 const MAX_REPEAT = 1000;
 
 /** Positions after a match, for any of the positions before it. */
-type Step = (text: string, starts: readonly number[]) => readonly number[];
+interface Step {
+  (text: string, starts: readonly number[]): readonly number[];
+  /** Of a step that takes one character. */
+  readonly accepts?: (code: number) => boolean;
+}
 
 /**
  * Whether a name starts with a match (Python's `re.match`). Knows alternatives, groups, repeats, classes, `^`, `$`,
@@ -35,11 +39,19 @@ export function namePattern(pattern: string, budget: PatternBudget, where: strin
   };
 
   function character(accepts: (code: number) => boolean): Step {
-    return (text, starts) => {
+    const step = (text: string, starts: readonly number[]): readonly number[] => {
       spend(starts.length);
       const ends: number[] = [];
       for (const start of starts) if (start < text.length && accepts(text.charCodeAt(start))) ends.push(start + 1);
       return ends;
+    };
+    return Object.assign(step, { accepts });
+  }
+
+  function place(of: (text: string) => number): Step {
+    return (text, starts) => {
+      spend(starts.length);
+      return starts.includes(of(text)) ? [of(text)] : [];
     };
   }
 
@@ -76,9 +88,9 @@ export function namePattern(pattern: string, budget: PatternBudget, where: strin
       case '.':
         return character((code) => code !== 0x0a);
       case '^':
-        return (_, starts) => starts.filter((start) => start === 0);
+        return place(() => 0);
       case '$':
-        return (text, starts) => starts.filter((start) => start === text.length);
+        return place((text) => text.length);
       case '[':
         return character(characterClass());
       case '(':
@@ -162,7 +174,22 @@ export function namePattern(pattern: string, budget: PatternBudget, where: strin
             ? [0, 1]
             : [Number(first), last ? Number(last) : comma ? Infinity : Number(first)];
     if (least > MAX_REPEAT || (most !== Infinity && most > MAX_REPEAT)) fail(`more than ${MAX_REPEAT} repeats`);
+    const { accepts } = step;
+    if (accepts !== undefined && least === 0 && most === Infinity) return (text, starts) => run(accepts, text, starts);
     return (text, starts) => repeat(step, least, most, text, starts);
+  }
+
+  /** `repeat` of one character without end, which is what most patterns are made of. */
+  function run(accepts: (code: number) => boolean, text: string, starts: readonly number[]): readonly number[] {
+    const ends: number[] = [];
+    let covered = -1;
+    for (const start of starts.toSorted((a, b) => a - b)) {
+      if (start <= covered) continue;
+      ends.push(start);
+      for (covered = start; covered < text.length && accepts(text.charCodeAt(covered)); ) ends.push(++covered);
+    }
+    spend(starts.length + ends.length);
+    return ends;
   }
 
   function repeat(step: Step, least: number, most: number, text: string, starts: readonly number[]): readonly number[] {

@@ -223,7 +223,7 @@ function split(name: string, weight: QuantizedTensor, version: 'v1' | 'v2'): Spl
         ),
       ],
       [`${base}.scales`, transposed(scales)],
-      [`${base}.g_idx`, packed('i32', [columns], new Uint8Array(indices.buffer.slice(0)))],
+      [`${base}.g_idx`, packed('i32', [columns], new Uint8Array(Int32Array.from(indices).buffer))],
     ]),
     settings: {
       bits,

@@ -150,6 +150,9 @@ export function exactFloats<T extends DType>(
 ): PackedTensor<T> {
   let misfit = 0;
   for (const dtype of dtypes) {
+    // Powers of two have no sign.
+    misfit = dtype === 'f8_e8m0' ? values.findIndex((value) => value < 0) : -1;
+    if (misfit >= 0) continue;
     const encoded = encode(values, dtype, shape);
     const decoded = decode(encoded);
     misfit = values.findIndex((value, i) => !Object.is(value, decoded[i]));

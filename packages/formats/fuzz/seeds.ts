@@ -11,6 +11,7 @@ import {
   writeSafetensors,
 } from '../src/index.js';
 import { TINY_MODELS, tinyTensors } from '../test/support/tiny-models.js';
+import { npyFile, zipFile } from '../test/support/zip-files.js';
 
 /** Small valid files that fuzzing starts from. */
 
@@ -176,4 +177,26 @@ export async function ggufTokenizerSeeds(): Promise<Uint8Array[]> {
 
 export function jsonSeeds(...values: readonly object[]): Uint8Array[] {
   return values.map((value) => new TextEncoder().encode(JSON.stringify(value)));
+}
+
+export function npySeeds(): Uint8Array[] {
+  const dictionary = (descr: string, order: string, shape: string) =>
+    `{'descr': '${descr}', 'fortran_order': ${order}, 'shape': ${shape}, }`;
+  const data = Uint8Array.from({ length: 24 }, (_, i) => i);
+  return [
+    npyFile(dictionary('<f4', 'False', '(2, 3)'), data),
+    npyFile(dictionary('>i2', 'True', '(3, 2, 2)'), data, 3),
+    npyFile(dictionary('|b1', 'False', '()'), [1], 2),
+  ];
+}
+
+export function npzSeeds(): Uint8Array[] {
+  const [matrix, cube, scalar] = npySeeds() as [Uint8Array, Uint8Array, Uint8Array];
+  return [
+    zipFile([
+      { name: 'stored.npy', bytes: matrix, zip64: 'local' },
+      { name: 'deflated.npy', bytes: cube, deflate: true },
+    ]),
+    zipFile([{ name: 'wide.npy', bytes: scalar, deflate: true, zip64: 'directory' }]),
+  ];
 }

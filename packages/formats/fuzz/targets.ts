@@ -18,10 +18,11 @@ import {
   tokenizerToGguf,
   unpackGgml,
 } from '../src/index.js';
+import { npy, npz } from '../src/npy.js';
 import { TINY_MODELS, tinyTensors } from '../test/support/tiny-models.js';
 import type { FuzzTarget } from './fuzz.js';
-import { mutateJson } from './mutate-json.js';
-import type { Random } from './random.js';
+import { LAYOUT_TARGETS } from './layout-targets.js';
+import { mutateSafetensors, mutateText } from './mutate-safetensors.js';
 import {
   BYTE_LEVEL_TOKENIZER,
   ggmlBlockSeeds,
@@ -32,6 +33,8 @@ import {
   imatrixGgufSeeds,
   jsonSeeds,
   llama2cSeeds,
+  npySeeds,
+  npzSeeds,
   SENTENCEPIECE_TOKENIZER,
   safetensorsSeeds,
 } from './seeds.js';
@@ -103,6 +106,15 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
         }
       }),
   },
+  { name: 'npy', seeds: npySeeds, read: async (bytes) => readAll((await npy.open(source(bytes))).tensors) },
+  {
+    name: 'npz',
+    seeds: npzSeeds,
+    read: async (bytes) => readAll((await npz.open(source(bytes))).tensors),
+    // The streams of the zip library and its search for the end of the archive; a deflated byte may become a thousand.
+    allocation: (inputBytes) => 2000 * inputBytes + 2 * 1024 * 1024,
+  },
+  ...LAYOUT_TARGETS,
 ];
 
 function source(bytes: Uint8Array) {
@@ -151,20 +163,4 @@ function withObject(bytes: Uint8Array, use: (json: Json) => void): void {
     return;
   }
   if (typeof json === 'object' && json !== null && !Array.isArray(json)) use(json as Json);
-}
-
-function mutateText(seed: Uint8Array, random: Random): Uint8Array {
-  return new TextEncoder().encode(mutateJson(new TextDecoder().decode(seed), random));
-}
-
-/** Edits the JSON header and makes its length fit again. */
-function mutateSafetensors(seed: Uint8Array, random: Random): Uint8Array {
-  const view = new DataView(seed.buffer, seed.byteOffset, seed.byteLength);
-  const end = 8 + Number(view.getBigUint64(0, true));
-  const header = mutateText(seed.subarray(8, end), random);
-  const file = new Uint8Array(8 + header.length + seed.length - end);
-  new DataView(file.buffer).setBigUint64(0, BigInt(header.length), true);
-  file.set(header, 8);
-  file.set(seed.subarray(end), 8 + header.length);
-  return file;
 }

@@ -37,12 +37,12 @@ const TERNARY = {
   vectorLength: 8,
   signs: 'none',
   shifts: [0.125, -0.125],
-  trials: [1.05, 1.3],
+  trials: [1.18],
   variance: 2,
   weightFloor: 0.25,
 } as const;
-const TRIALS_2 = [0.75, 0.85, 0.95, 1.08];
-const TRIALS_3 = [0.9, 1, 1.12];
+const TRIALS_2 = [0.8, 0.95];
+const TRIALS_3 = [0.95, 1.05];
 
 /** Source: ggml-quants.c, `quantize_row_iq*_impl`. */
 export const LATTICE_RULES: Readonly<Record<LatticeType, LatticeRules>> = {

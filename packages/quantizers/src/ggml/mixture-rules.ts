@@ -58,6 +58,7 @@ function embeddingType(mixture: MixtureName, base: StorageType): StorageType {
       return 'IQ3_S';
     case 'TQ1_0':
     case 'TQ2_0':
+    case 'Q2_0':
       return 'Q4_K';
     case 'MXFP4':
       return 'Q8_0';

@@ -169,6 +169,9 @@ describe('packGgml', () => {
       expected,
     );
     expect(packGgml(withParts(affine, { scales: encode([0.5, -0.25], 'bf16', [2, 1]) }), 'Q4_0')).toEqual(expected);
+    const whole = { scales: tensor(Float32Array.of(2, -3), [2, 1]) };
+    const big = { scales: tensor(BigInt64Array.of(2n, -3n), [2, 1]) };
+    expect(packGgml(withParts(affine, big), 'Q4_0')).toEqual(packGgml(withParts(affine, whole), 'Q4_0'));
     for (const value of [0.1, 1e-9, 65520, 1 + 2 ** -40]) {
       const scales = tensor(Float64Array.of(0.5, value), [2, 1]);
       expect(codeOf(() => packGgml(withParts(affine, { scales }), 'Q4_0'))).toBe('RANGE');

@@ -40,6 +40,11 @@ export const LLAMA_FILE_TYPES = {
   IQ4_XS: 30,
   IQ1_M: 31,
   BF16: 32,
+  TQ1_0: 36,
+  TQ2_0: 37,
+  MXFP4_MOE: 38,
+  Q1_0: 40,
+  Q2_0: 41,
 } as const;
 
 export type LlamaFileType = keyof typeof LLAMA_FILE_TYPES;

@@ -11,14 +11,24 @@ import {
   type Tensor,
   toFloat32,
 } from '@halftone/tensor';
+import { largestMagnitudes } from '../internal/largest-magnitude.js';
 import type { WeightRows } from '../internal/weight.js';
 
 export type E2m1Type = Extract<GgmlType, 'MXFP4' | 'NVFP4'>;
 
-/** Half-way between the magnitudes 0, 0.5, 1, 1.5, 2, 3, 4, 6. */
-const MIDPOINTS = [0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5] as const;
 const LARGEST = 6;
-const SIGN = 8;
+/**
+ * Codes by quarters of the scale: the magnitudes 0, 0.5, 1, 1.5, 2, 3, 4, 6 change at multiples of a quarter. The second half is
+ * for negative values.
+ */
+const QUARTERS = 32;
+const CODE_OF_QUARTER = /* @__PURE__ */ Uint8Array.from({ length: 2 * QUARTERS }, (_, i) => {
+  const quarter = i % QUARTERS;
+  const code = [1, 3, 5, 7, 10, 14, 20].filter((midpoint) => quarter >= midpoint).length;
+  return code > 0 && i >= QUARTERS ? code + 8 : code;
+});
+/** Puts halves, and no other float32 value, below the midpoint. */
+const JUST_BELOW_ONE = 1 - 2 ** -40;
 
 /**
  * MXFP4: a power of two for each 32, so that the largest magnitude falls into 4 .. 8 (above 6 it is clipped).
@@ -32,9 +42,10 @@ export function chooseE2m1Scales(
 ): Omit<QuantizedParts, 'codes'> {
   const size = type === 'MXFP4' ? 32 : 16;
   const bytes = new Uint8Array(data.length / size);
+  const magnitudes = new Float32Array(bytes.length);
+  largestMagnitudes(data, size, magnitudes);
   for (let group = 0; group < bytes.length; group++) {
-    let absmax = 0;
-    for (let i = group * size; i < (group + 1) * size; i++) absmax = Math.max(absmax, Math.abs(data[i]));
+    const absmax = magnitudes[group];
     if (type === 'NVFP4' && absmax > LARGEST * 448) throw tooLarge(context, group * size, columns, absmax);
     bytes[group] = type === 'MXFP4' ? powerOfTwo(absmax) : unsignedE4m3(Math.fround(absmax / LARGEST));
   }
@@ -50,24 +61,16 @@ export function chooseE2m1Scales(
 /** Codes on the scales of `chooseE2m1Scales`. */
 export function chooseE2m1Codes({ data }: WeightRows, parts: Omit<QuantizedParts, 'codes'>): Uint8Array {
   const codes = new Uint8Array(data.length);
+  const bits = new Int32Array(data.buffer, data.byteOffset, data.length);
   const scales = toFloat32(parts.scales as Tensor);
   const size = data.length / scales.length;
   for (let group = 0; group < scales.length; group++) {
     const scale = scales[group];
     if (scale === 0) continue;
-    const [a, b, c, d, e, f, g] = MIDPOINTS.map((midpoint) => midpoint * scale);
+    const quarters = (4 / scale) * JUST_BELOW_ONE;
     for (let i = group * size; i < (group + 1) * size; i++) {
-      const value = data[i];
-      const magnitude = value < 0 ? -value : value;
-      const code =
-        (magnitude > a ? 1 : 0) +
-        (magnitude > b ? 1 : 0) +
-        (magnitude > c ? 1 : 0) +
-        (magnitude > d ? 1 : 0) +
-        (magnitude > e ? 1 : 0) +
-        (magnitude > f ? 1 : 0) +
-        (magnitude > g ? 1 : 0);
-      codes[i] = value < 0 && code > 0 ? code + SIGN : code;
+      const quarter = (Math.abs(data[i]) * quarters) | 0;
+      codes[i] = CODE_OF_QUARTER[(quarter < QUARTERS ? quarter : QUARTERS - 1) + (bits[i] >>> 31) * QUARTERS];
     }
   }
   return codes;

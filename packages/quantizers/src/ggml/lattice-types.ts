@@ -17,6 +17,8 @@ export interface LatticeRules {
   readonly shiftSpan: number;
   /** First guesses of a group's scale: as multiples of largest magnitude / largest value or, `signs: 'none'`, of the root mean square. */
   readonly trials: readonly number[];
+  /** Whether the vectors nearest at the scale found give another scale. Ternary vectors gain too little by it. */
+  readonly refine: boolean;
   /** Multiple of the super-block's mean square inside the root of `importance * sqrt(multiple * mean square + x²)`. */
   readonly variance: number;
   /** Without importance the weights are x² plus this share of the group's mean square. ggml adds half for IQ2_S, nothing for others. */
@@ -30,19 +32,21 @@ const EIGHT_LEVELS = {
   shiftSpan: 4,
   variance: 2,
   weightFloor: 0.25,
+  refine: true,
 } as const;
-const THREE_LEVELS = { vectorLength: 8, shifts: [0], shiftSpan: 8, weightFloor: 0.5 } as const;
+const THREE_LEVELS = { vectorLength: 8, shifts: [0], shiftSpan: 8, weightFloor: 0.5, refine: true } as const;
 const TERNARY = {
   lattice: 'iq1',
   vectorLength: 8,
   signs: 'none',
   shifts: [0.125, -0.125],
-  trials: [1.05, 1.3],
+  trials: [1.18],
+  refine: false,
   variance: 2,
   weightFloor: 0.25,
 } as const;
-const TRIALS_2 = [0.75, 0.85, 0.95, 1.08];
-const TRIALS_3 = [0.9, 1, 1.12];
+const TRIALS_2 = [0.8, 0.95];
+const TRIALS_3 = [0.95, 1.05];
 
 /** Source: ggml-quants.c, `quantize_row_iq*_impl`. */
 export const LATTICE_RULES: Readonly<Record<LatticeType, LatticeRules>> = {

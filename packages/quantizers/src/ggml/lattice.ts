@@ -15,7 +15,7 @@ const SUPER_STEP = 0.25;
 
 /**
  * Two-level scales. Each group is fitted alone: the vectors nearest at each of a few trial scales give the least-squares scale, and
- * the best of them is refined once. One f16 super-scale is then fitted to the group scales, each weighed by what an error in it
+ * for most types the best of them is refined once. One f16 super-scale is then fitted to the group scales, each weighed by what an error in it
  * costs. ggml fits to evenly spaced values (1, 3, 5 for 8, 25, 43) and mends the super-scale by constants.
  */
 export function chooseLatticeScales(
@@ -40,7 +40,7 @@ export function chooseLatticeScales(
     loadBlock(data, block, columns, rules, importance ?? 'magnitude', x, w);
     for (let g = 0; g < groups; g++) {
       const unit = group.load(x, w, g * groupSize);
-      steps[g] = unit > 0 ? fitStep(group, unit, rules.trials) : 0;
+      steps[g] = unit > 0 ? fitStep(group, unit, rules) : 0;
       costs[g] = unit > 0 ? group.sums[1] : 0;
     }
     const superScale = storableF16(fitSuperScale(steps, costs, codebook.data));
@@ -133,8 +133,8 @@ function loadBlock(
   for (let i = 0; i < SUPER_BLOCK; i += groupSize) importanceWeights(x, weights, column + i, base, i, groupSize, w);
 }
 
-/** The scale of the loaded group that its nearest vectors fit best, of those that the trials lead to. Leaves the codes at that scale. */
-function fitStep(group: LatticeGroup, unit: number, trials: readonly number[]): number {
+/** The scale of the loaded group that its nearest vectors fit best, of those that the trials lead to. */
+function fitStep(group: LatticeGroup, unit: number, { trials, refine }: LatticeRules): number {
   const { sums } = group;
   let bestGain = 0;
   let best = unit;
@@ -146,6 +146,7 @@ function fitStep(group: LatticeGroup, unit: number, trials: readonly number[]): 
       best = qx / q2;
     }
   }
+  if (!refine) return best;
   group.round(best);
   return sums[0] > 0 ? sums[0] / sums[1] : best;
 }

@@ -5,6 +5,7 @@
  */
 import { GGML_TYPES, type GgmlType, type QuantizeContext, type QuantizedParts } from '@halftone/tensor';
 import { ggmlCodebook } from '@halftone/tensor/codebooks';
+import { largestMagnitudes } from '../internal/largest-magnitude.js';
 import type { WeightRows } from '../internal/weight.js';
 import { storeF16 } from './f16-scales.js';
 
@@ -19,26 +20,33 @@ export function quantizeLowBit(
   const size = GGML_TYPES[type].blockSize;
   const scales = new Float32Array(data.length / size);
   const codes = new Uint8Array(data.length);
-  for (let block = 0; block < scales.length; block++) {
-    const start = block * size;
-    const end = start + size;
-    if (type === 'Q1_0') {
-      let sum = 0;
-      for (let i = start; i < end; i++) {
-        sum = Math.fround(sum + Math.abs(data[i]));
-        codes[i] = data[i] >= 0 ? 1 : 0;
-      }
-      scales[block] = sum / size;
-      continue;
-    }
-    let absmax = 0;
-    for (let i = start; i < end; i++) absmax = Math.max(absmax, Math.abs(data[i]));
-    scales[block] = absmax;
-    const inverse = absmax === 0 ? 0 : Math.fround(1 / absmax);
-    for (let i = start; i < end; i++) {
-      const scaled = Math.fround(data[i] * inverse);
-      codes[i] = 1 + (scaled >= 0.5 ? 1 : 0) - (scaled <= -0.5 ? 1 : 0);
-    }
+  if (type === 'Q1_0') chooseSigns(data, size, scales, codes);
+  else {
+    largestMagnitudes(data, size, scales);
+    roundToScales(data, size, scales, codes);
   }
   return { parts: { scales: storeF16(scales, rows, size, context, type), codebook: ggmlCodebook(type) }, codes };
+}
+
+function chooseSigns(data: Float32Array, size: number, scales: Float32Array, codes: Uint8Array): void {
+  for (let block = 0; block < scales.length; block++) {
+    let sum = 0;
+    for (let i = block * size; i < (block + 1) * size; i++) {
+      sum = Math.fround(sum + Math.abs(data[i]));
+      codes[i] = data[i] >= 0 ? 1 : 0;
+    }
+    scales[block] = sum / size;
+  }
+}
+
+/** -1, 0 or 1 as codes 0, 1, 2. */
+function roundToScales(data: Float32Array, size: number, scales: Float32Array, codes: Uint8Array): void {
+  for (let block = 0; block < scales.length; block++) {
+    const inverse = scales[block] === 0 ? 0 : Math.fround(1 / scales[block]);
+    for (let i = block * size; i < (block + 1) * size; i++) {
+      // Magnitudes are at most 1, so that the double, cut, has the sign of the rounded value.
+      const doubled = (2 * Math.fround(data[i] * inverse)) | 0;
+      codes[i] = 1 + ((doubled >> 31) | (-doubled >>> 31));
+    }
+  }
 }

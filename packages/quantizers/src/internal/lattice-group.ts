@@ -27,6 +27,7 @@ export function latticeGroup(rules: LatticeRules): LatticeGroup {
   const entries = vectors.length / vectorLength;
   const largest = vectors.reduce((a, b) => Math.max(a, b));
   const target = new Float64Array(groupSize);
+  const scaled = new Float64Array(groupSize);
   const weights = new Float64Array(groupSize);
   const signs = new Uint8Array(groupSize);
   const codes = new Int32Array(groupSize / vectorLength);
@@ -67,6 +68,7 @@ export function latticeGroup(rules: LatticeRules): LatticeGroup {
   };
 
   const round = (step: number): void => {
+    const inverse = 1 / step;
     sums.fill(0);
     for (let start = 0; start < groupSize; start += shiftSpan) {
       let bestError = Infinity;
@@ -74,10 +76,11 @@ export function latticeGroup(rules: LatticeRules): LatticeGroup {
       let bestQ2 = 0;
       for (let k = 0; k < shifts.length; k++) {
         const shift = shifts[k];
+        for (let i = start; i < start + shiftSpan; i++) scaled[i] = target[i] * inverse - shift;
         let qx = 0;
         let q2 = 0;
         for (let at = start, v = 0; at < start + shiftSpan; at += vectorLength, v++) {
-          const entry = search.nearest(target, weights, at, step, shift);
+          const entry = search.nearest(scaled, weights, at);
           trial[v] = k * entries + entry;
           for (let i = 0, from = entry * vectorLength; i < vectorLength; i++) {
             const q = vectors[from + i] + shift;

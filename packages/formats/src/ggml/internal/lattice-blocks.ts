@@ -11,7 +11,7 @@ export function once<T extends object>(make: () => T): () => T {
   };
 }
 
-/** A lattice in nibbles: fast decoding looks up eight nibbles of a word, of vectors or levels and signs, in a table of values. */
+/** A lattice whose vectors are the nibbles of a word. With the signs added, each nibble is the index of a value of the group. */
 export interface NibbleLattice {
   /** The values that coordinates take, at most 8. */
   readonly levels: Float64Array;

@@ -191,10 +191,10 @@ function exactWords(
   if (parameter.kind === 'packed' && (!isDType(parameter.dtype) || DTYPES[parameter.dtype].bits > 32)) {
     throw new HalftoneError('DTYPE', `${what} are ${parameter.dtype}; give them as ${dtype} or f32`, { where });
   }
-  const values = parameter.kind === undefined ? contiguousData(parameter) : toFloat32(parameter as Decodable);
+  const source = parameter.kind === undefined ? contiguousData(parameter) : toFloat32(parameter as Decodable);
+  const values = Float64Array.from(source as ArrayLike<number>, Number);
   // E8M0 has no sign: a negative value is found to differ from its magnitude below.
-  const magnitudes = dtype === 'f8_e8m0' ? Float64Array.from(values as Float32Array, Math.abs) : values;
-  const encoded = encode(magnitudes as Float32Array, dtype, shape);
+  const encoded = encode(dtype === 'f8_e8m0' ? values.map(Math.abs) : values, dtype, shape);
   const rounded = decode(encoded);
   for (let i = 0; i < rounded.length; i++) {
     if (!Object.is(rounded[i], values[i])) {
@@ -203,7 +203,7 @@ function exactWords(
         `${what}: ${values[i]} at element ${i} is not an ${dtype}; round scales before choosing codes`,
         {
           where,
-          details: { what, element: i, value: Number(values[i]) },
+          details: { what, element: i, value: values[i] },
         },
       );
     }

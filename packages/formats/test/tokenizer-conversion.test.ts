@@ -157,6 +157,17 @@ describe('byte-level BPE', () => {
     expect(metadataOf(withModel({ ...json, pre_tokenizer: GPT2 }, {})).get('tokenizer.ggml.pre')).toBe('gpt-2');
   });
 
+  it('may name what it keeps in place of what it cuts at', async () => {
+    const [cut = {}, bytes = {}] = LLAMA3.pretokenizers as Json[];
+    const kept = { ...cut, behavior: 'Removed', invert: true };
+    const of = (...pretokenizers: Json[]) => ({ ...json, pre_tokenizer: { type: 'Sequence', pretokenizers } });
+    expect(metadataOf(of(kept, bytes)).get('tokenizer.ggml.pre')).toBe('llama-bpe');
+    const digits = { type: 'Digits', individual_digits: true };
+    for (const pretokenizers of [[{ ...cut, behavior: 'Removed' }, bytes], [digits, kept, bytes], [kept, GPT2], []]) {
+      await expectFailure(() => tokenizerToGguf(of(...pretokenizers)), 'UNSUPPORTED', 'pre_tokenizer');
+    }
+  });
+
   it('is refused where llama.cpp would merge what tokenizer.json takes whole', async () => {
     const gpt2 = { ...whole, pre_tokenizer: GPT2 };
     await expectFailure(() => tokenizerToGguf(gpt2), 'UNSUPPORTED', 'wxyz');

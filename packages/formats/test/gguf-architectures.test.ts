@@ -149,6 +149,8 @@ describe('what has no GGUF form', () => {
     ['gemma', { hidden_activation: undefined, hidden_act: 'gelu_fast' }, /activation 'gelu_fast'/],
     ['gemma', { rope_scaling: { rope_type: 'linear', factor: 2 } }, /rope_scaling/],
     ['gemma2', { attn_logit_softcapping: null }, /attn_logit_softcapping/],
+    ['gemma2', { sliding_window: null }, /no sliding_window/],
+    ['gemma3_text', { rope_parameters: { sliding_attention: { rope_type: 'linear', factor: 2 } } }, /rope_scaling/],
     ['gemma2', { query_pre_attn_scalar: 17 }, /query_pre_attn_scalar 17/],
     ['gemma3_text', { attn_logit_softcapping: 50 }, /attn_logit_softcapping/],
     ['gemma3_text', { use_bidirectional_attention: true }, /bidirectional/],

@@ -107,6 +107,15 @@ describe('special tokens', () => {
     expect(tokenizerFromGguf(metadata).tokenizerConfig).toMatchObject({ ...tokenizerConfig, eos_token: '</s>' });
   });
 
+  it('that nobody names are not the words undefined and null', () => {
+    const json = byteLevelTokenizer(GPT2);
+    const vocab = (json.model as { vocab: Record<string, number> }).vocab;
+    const next = Object.keys(vocab).length + 2;
+    const words = withModel(json, { unk_token: null, vocab: { ...vocab, undefined: next, null: next + 1 } });
+    const keys = [...metadataOf(words, { tokenizerConfig: { bos_token: null } }).keys()];
+    expect(keys.filter((key) => key.endsWith('_token_id'))).toEqual([]);
+  });
+
   it("are BERT's", () => {
     const tokenizerConfig = { cls_token: '[CLS]', sep_token: '[SEP]', pad_token: '[PAD]', mask_token: '[MASK]' };
     const metadata = metadataOf(wordPieceTokenizer(), { tokenizerConfig });

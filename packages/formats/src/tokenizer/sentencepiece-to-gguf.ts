@@ -24,12 +24,8 @@ export function sentencePieceEntries(tokenizerJson: Json, model: BpeModel, token
   ];
 }
 
-/** Types of the tokens that stand for bytes and for what has no token. */
-export function sentencePieceTypes(
-  { texts, types }: TokenList,
-  model: BpeModel,
-  unknown: number | undefined,
-): TokenList {
+/** The same tokens, with the types of those that stand for bytes and for what has no token. */
+export function sentencePieceTokens({ texts, types }: TokenList, unknown: number | undefined): TokenList {
   const ids = new Map(texts.map((text, id) => [text, id]));
   const changed = types.slice();
   for (let byte = 0; byte < 256; byte++) {
@@ -37,7 +33,7 @@ export function sentencePieceTypes(
     if (id !== undefined) changed[id] = TOKEN_TYPE.byte;
   }
   if (unknown !== undefined) changed[unknown] = TOKEN_TYPE.unknown;
-  return { texts, types: model.byteFallback ? changed : types };
+  return { texts, types: changed };
 }
 
 function byteToken(byte: number): string {

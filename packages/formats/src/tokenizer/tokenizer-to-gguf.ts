@@ -4,7 +4,7 @@ import { type BpeModel, readBpeModel } from './bpe-model.js';
 import { byteLevelEntries } from './byte-level-to-gguf.js';
 import { chatTemplateEntries } from './chat-templates.js';
 import { type SurroundingTokens, surroundingTokens } from './post-processor.js';
-import { sentencePieceEntries, sentencePieceTypes } from './sentencepiece-to-gguf.js';
+import { sentencePieceEntries, sentencePieceTokens } from './sentencepiece-to-gguf.js';
 import { type AddedToken, type Json, type TokenList, tokenList } from './token-list.js';
 import { wordPieceEntries, wordPieceTokens } from './word-piece.js';
 
@@ -92,7 +92,7 @@ function convertBpe(
   { pre }: TokenizerToGgufOptions,
 ): Converted {
   if (!model.byteFallback) return { tokens: named, entries: byteLevelEntries(tokenizerJson, model, named, pre) };
-  const tokens = sentencePieceTypes(named, model, unknown);
+  const tokens = sentencePieceTokens(named, unknown);
   return { tokens, entries: sentencePieceEntries(tokenizerJson, model, tokens) };
 }
 

@@ -10,6 +10,7 @@ import {
   gguf,
   ggufAsHuggingFace,
   ggufTensorName,
+  type HuggingFaceModel,
   huggingFaceTensorName,
   huggingFaceToGguf,
   memorySink,
@@ -56,6 +57,26 @@ describe('architectures that are converted but not run here', () => {
       expect(new Float32Array(back.bytes.slice().buffer), tensor).toEqual(Float32Array.from(values));
     }
     expect(await ggufFile(view.configJson, weights)).toEqual(file);
+  });
+
+  it('keep all their chat templates on the way there and back', async () => {
+    const config: Config = TINY_ARCHITECTURES.phi;
+    const tools = { name: 'tools', template: 'T' };
+    const write = (model: Pick<HuggingFaceModel, 'chatTemplate' | 'tokenizerConfig'>) =>
+      huggingFaceToGguf({ configJson: config, tensors: tinyShapes(config), tokenizerJson, ...model }).metadata;
+    const first = write({
+      chatTemplate: 'new',
+      tokenizerConfig: { chat_template: [{ name: 'default', template: 'old' }, tools] },
+    });
+    const metadata = new Map(first.map(({ key, value }) => [key, value]));
+    const checkpoint = await gguf.open(memory(await ggufFile(config, tinyWeights(config))));
+    const { chatTemplate, tokenizerConfig } = await ggufAsHuggingFace({ ...checkpoint, metadata });
+    expect(chatTemplate).toBe('new');
+    expect(tokenizerConfig?.chat_template).toEqual([{ name: 'default', template: 'new' }, tools]);
+    const second = write({ chatTemplate, tokenizerConfig }).filter(({ key }) => key.includes('chat_template'));
+    expect(second).toEqual(first.filter(({ key }) => key.includes('chat_template')));
+    const plain = write({ chatTemplate: 'new', tokenizerConfig: { chat_template: 'old' } });
+    expect(plain).toContainEqual({ key: 'tokenizer.chat_template', type: 'string', value: 'new' });
   });
 
   it.each(NAMES)('%s has names that lead both ways', (name) => {
@@ -149,6 +170,8 @@ describe('what has no GGUF form', () => {
     ['gemma', { hidden_activation: undefined, hidden_act: 'gelu_fast' }, /activation 'gelu_fast'/],
     ['gemma', { rope_scaling: { rope_type: 'linear', factor: 2 } }, /rope_scaling/],
     ['gemma2', { attn_logit_softcapping: null }, /attn_logit_softcapping/],
+    ['gemma2', { sliding_window: null }, /no sliding_window/],
+    ['gemma3_text', { rope_parameters: { sliding_attention: { rope_type: 'linear', factor: 2 } } }, /rope_scaling/],
     ['gemma2', { query_pre_attn_scalar: 17 }, /query_pre_attn_scalar 17/],
     ['gemma3_text', { attn_logit_softcapping: 50 }, /attn_logit_softcapping/],
     ['gemma3_text', { use_bidirectional_attention: true }, /bidirectional/],

@@ -107,6 +107,15 @@ describe('special tokens', () => {
     expect(tokenizerFromGguf(metadata).tokenizerConfig).toMatchObject({ ...tokenizerConfig, eos_token: '</s>' });
   });
 
+  it('that nobody names are not the words undefined and null', () => {
+    const json = byteLevelTokenizer(GPT2);
+    const vocab = (json.model as { vocab: Record<string, number> }).vocab;
+    const next = Object.keys(vocab).length + 2;
+    const words = withModel(json, { unk_token: null, vocab: { ...vocab, undefined: next, null: next + 1 } });
+    const keys = [...metadataOf(words, { tokenizerConfig: { bos_token: null } }).keys()];
+    expect(keys.filter((key) => key.endsWith('_token_id'))).toEqual([]);
+  });
+
   it("are BERT's", () => {
     const tokenizerConfig = { cls_token: '[CLS]', sep_token: '[SEP]', pad_token: '[PAD]', mask_token: '[MASK]' };
     const metadata = metadataOf(wordPieceTokenizer(), { tokenizerConfig });
@@ -155,6 +164,17 @@ describe('byte-level BPE', () => {
     expect(metadataOf(whole).get('tokenizer.ggml.pre')).toBe('llama-bpe');
     expect(metadataOf(withModel(whole, { ignore_merges: false })).get('tokenizer.ggml.pre')).toBe('dbrx');
     expect(metadataOf(withModel({ ...json, pre_tokenizer: GPT2 }, {})).get('tokenizer.ggml.pre')).toBe('gpt-2');
+  });
+
+  it('may name what it keeps in place of what it cuts at', async () => {
+    const [cut = {}, bytes = {}] = LLAMA3.pretokenizers as Json[];
+    const kept = { ...cut, behavior: 'Removed', invert: true };
+    const of = (...pretokenizers: Json[]) => ({ ...json, pre_tokenizer: { type: 'Sequence', pretokenizers } });
+    expect(metadataOf(of(kept, bytes)).get('tokenizer.ggml.pre')).toBe('llama-bpe');
+    const digits = { type: 'Digits', individual_digits: true };
+    for (const pretokenizers of [[{ ...cut, behavior: 'Removed' }, bytes], [digits, kept, bytes], [kept, GPT2], []]) {
+      await expectFailure(() => tokenizerToGguf(of(...pretokenizers)), 'UNSUPPORTED', 'pre_tokenizer');
+    }
   });
 
   it('is refused where llama.cpp would merge what tokenizer.json takes whole', async () => {

@@ -170,6 +170,20 @@ describe.skipIf(!oracleAvailable())('tokens of llama.cpp (skipped where its libr
     await expectAgreement('roberta', { ...json, post_processor: roberta }, {}, ['the thing']);
   });
 
+  it('are merged in the order of the merges by which tokens are made', async () => {
+    // Of `abc` the first merge is never used, for `ab` is made before `bc`; `cd` goes before the second.
+    const json = sentencePieceTokenizer(GEMMA_SPACES);
+    const model = json.model as { vocab: Record<string, number>; merges: string[][] };
+    const next = 1 + ((json.added_tokens as { id: number }[]).at(-1)?.id as number);
+    const added = ['c', 'd', 'bc', 'cd', 'abc'].filter((text) => !(text in model.vocab));
+    const vocab = { ...model.vocab, ...Object.fromEntries(added.map((text, i) => [text, next + i])) };
+    const others = model.merges.filter((pair) => pair.join('') !== 'ab');
+    const pairs = ['a b', 'a bc', 'c d', 'ab c', 'b c'].map((pair) => pair.split(' '));
+    const merges = [...pairs, ...others];
+    const texts = ['abcd', 'abc', 'xabcdabc', 'bcd bc abcab cd'];
+    await expectAgreement('order', { ...json, model: { ...model, vocab, merges } }, {}, texts);
+  });
+
   it('follow the last rank of a merge that is listed twice', async () => {
     const json = byteLevelTokenizer(GPT2);
     const model = json.model as { merges: unknown[] };

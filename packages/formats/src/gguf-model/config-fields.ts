@@ -77,6 +77,17 @@ export function rotaryDimension(config: Json, headDim: number, fallback: number)
   throw invalid('partial_rotary_factor', factor, `such that an even number of a head's ${headDim} values are rotated`);
 }
 
+/** `rope_theta`, which newer configurations hold in `rope_parameters`. */
+export function ropeTheta(config: Json): number {
+  const rope = (config.rope_parameters ?? {}) as Json;
+  return positive({ rope_theta: config.rope_theta ?? rope.rope_theta }, 'rope_theta', 10_000);
+}
+
+/** `rope_scaling`, or the newer `rope_parameters`. */
+export function ropeScalingField(config: Json): Json | null | undefined {
+  return (config.rope_scaling ?? config.rope_parameters) as Json | null | undefined;
+}
+
 /** Throws `UNSUPPORTED` unless the activation is one that the GGUF architecture computes. */
 export function requireActivation(activation: unknown, allowed: readonly string[]): void {
   if (!allowed.includes(String(activation))) {

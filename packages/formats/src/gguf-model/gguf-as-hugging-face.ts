@@ -89,7 +89,7 @@ function readSizes(metadata: Metadata, architecture: GgufArchitecture, tensors: 
     : headDimension(embedding, heads);
   const valueDim = whole('attention.value_length', LIMITS.width, headDim);
   const rotaryDim = whole('rope.dimension_count', LIMITS.width, headDim);
-  const partial = architecture === 'phi2' || architecture === 'phi3';
+  const partial = architectureForm(architecture).partialRotary;
   const rotates = rotaryDim === headDim || (partial && rotaryDim < headDim && rotaryDim % 2 === 0);
   if (heads % kvHeads !== 0 || headDim % 2 !== 0 || valueDim !== headDim || !rotates) {
     throw new HalftoneError(

@@ -27,7 +27,7 @@ export interface HuggingFaceModel {
   readonly tokenizerConfig?: Json;
   /** `generation_config.json`; only its token ids are read. */
   readonly generationConfig?: Json;
-  /** Contents of `chat_template.jinja`; stands before the template in `tokenizerConfig`. */
+  /** Contents of `chat_template.jinja`; stands before the template in `tokenizerConfig`, or before its default. */
   readonly chatTemplate?: string;
   /** `general.name`. */
   readonly name?: string;
@@ -109,8 +109,11 @@ function tokenizerMetadata(model: HuggingFaceModel, tokenizerJson: Json, descrip
     const first = Array.isArray(value) ? value[0] : value;
     return typeof first === 'number' ? first : undefined;
   };
+  const templates = tokenizerConfig.chat_template;
+  const named = Array.isArray(templates) ? templates.filter((each: Json | null) => each?.name !== 'default') : [];
+  const template = named.length > 0 ? [{ name: 'default', template: chatTemplate }, ...named] : chatTemplate;
   return tokenizerToGguf(tokenizerJson, {
-    tokenizerConfig: chatTemplate === undefined ? tokenizerConfig : { ...tokenizerConfig, chat_template: chatTemplate },
+    tokenizerConfig: chatTemplate === undefined ? tokenizerConfig : { ...tokenizerConfig, chat_template: template },
     vocabularySize: description.sizes.vocabulary,
     bos: specialId('bos_token_id'),
     eos: specialId('eos_token_id'),

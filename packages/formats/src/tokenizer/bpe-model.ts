@@ -49,10 +49,11 @@ export function mergeRanks(merges: BpeModel['merges']): ReadonlyMap<string, numb
   return new Map(merges.map((pair, rank) => [pair.join(' '), rank]));
 }
 
-/** Whether BPE makes one token of its own text. */
-export function mergesReach(token: string, ranks: ReadonlyMap<string, number>): boolean {
-  if (token.length > MOST_CHARACTERS) return false;
+/** Rank of the merge by which BPE makes one token of its own text; undefined where it does not. */
+export function lastMerge(token: string, ranks: ReadonlyMap<string, number>): number | undefined {
+  if (token.length > MOST_CHARACTERS) return undefined;
   const parts = Array.from(token);
+  let last: number | undefined;
   while (parts.length > 1) {
     let best = Number.POSITIVE_INFINITY;
     let at = -1;
@@ -63,8 +64,15 @@ export function mergesReach(token: string, ranks: ReadonlyMap<string, number>): 
         at = i;
       }
     }
-    if (at < 0) return false;
+    if (at < 0) return undefined;
     parts.splice(at, 2, (parts[at] as string) + (parts[at + 1] as string));
+    last = best;
   }
-  return true;
+  return last;
+}
+
+/** Whether BPE makes one token of its own text. Single characters need no merges. */
+export function mergesReach(token: string, ranks: ReadonlyMap<string, number>): boolean {
+  const [first = ''] = token;
+  return first.length === token.length || lastMerge(token, ranks) !== undefined;
 }

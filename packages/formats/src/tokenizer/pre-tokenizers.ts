@@ -161,15 +161,22 @@ function splitPatterns(preTokenizer: Json | null | undefined): string[] | undefi
   if (!preTokenizer) return undefined;
   if (preTokenizer.type === 'Sequence') {
     const parts = (preTokenizer.pretokenizers as Json[]).map(splitPatterns);
-    return parts.every((part) => part !== undefined) ? parts.flat() : undefined;
+    const patterns = parts.every((part) => part !== undefined) ? parts.flat() : [];
+    const alone = patterns.length === 1 || !(preTokenizer.pretokenizers as Json[]).some(keepsMatches);
+    return patterns.length > 0 && alone ? patterns : undefined;
   }
   if (preTokenizer.type === 'ByteLevel' && preTokenizer.add_prefix_space !== true) {
     return preTokenizer.use_regex === false ? [] : [GPT2_PATTERN];
   }
   if (preTokenizer.type === 'Digits' && preTokenizer.individual_digits === true) return ['\\p{N}'];
   const pattern = preTokenizer.type === 'Split' ? (preTokenizer.pattern as Json | undefined)?.Regex : undefined;
-  const cuts = preTokenizer.behavior === 'Isolated' && preTokenizer.invert !== true;
-  return typeof pattern === 'string' && (cuts || preTokenizer.behavior === undefined) ? [escaped(pattern)] : undefined;
+  const cuts = (preTokenizer.behavior ?? 'Isolated') === 'Isolated' && preTokenizer.invert !== true;
+  return typeof pattern === 'string' && (cuts || keepsMatches(preTokenizer)) ? [escaped(pattern)] : undefined;
+}
+
+/** Drops what the pattern leaves over, which is nothing for the patterns that are known to stand alone. */
+function keepsMatches({ type, behavior, invert }: Json): boolean {
+  return type === 'Split' && behavior === 'Removed' && invert === true;
 }
 
 /** Some files write line breaks themselves where others write `\\r\\n`. */

@@ -1,6 +1,6 @@
 import { HalftoneError } from '@halftone/tensor';
 import type { GgufMetadataEntry } from '../gguf-types.js';
-import { type BpeModel, MOST_CHARACTERS, mergeRanks, mergesReach } from './bpe-model.js';
+import { type BpeModel, lastMerge, MOST_CHARACTERS, mergeRanks, mergesReach } from './bpe-model.js';
 import { TOKEN_TYPE } from './sentencepiece-json.js';
 import type { Json, TokenList } from './token-list.js';
 
@@ -14,21 +14,18 @@ import type { Json, TokenList } from './token-list.js';
  */
 export function sentencePieceEntries(tokenizerJson: Json, model: BpeModel, tokens: TokenList): GgufMetadataEntry[] {
   requireAllBytes(model);
-  refuseOtherMerges(model, tokens);
+  const ranks = mergeRanks(model.merges);
+  refuseOtherMerges(tokens, ranks);
   return [
     { key: 'tokenizer.ggml.model', type: 'string', value: 'llama' },
     { key: 'tokenizer.ggml.pre', type: 'string', value: 'default' },
     { key: 'tokenizer.ggml.add_space_prefix', type: 'bool', value: addsSpacePrefix(tokenizerJson, model) },
-    { key: 'tokenizer.ggml.scores', type: 'f32[]', value: scoresOf(tokens.texts, model.merges) },
+    { key: 'tokenizer.ggml.scores', type: 'f32[]', value: scoresOf(tokens.texts, model.merges, ranks) },
   ];
 }
 
-/** Types of the tokens that stand for bytes and for what has no token. */
-export function sentencePieceTypes(
-  { texts, types }: TokenList,
-  model: BpeModel,
-  unknown: number | undefined,
-): TokenList {
+/** The same tokens, with the types of those that stand for bytes and for what has no token. */
+export function sentencePieceTokens({ texts, types }: TokenList, unknown: number | undefined): TokenList {
   const ids = new Map(texts.map((text, id) => [text, id]));
   const changed = types.slice();
   for (let byte = 0; byte < 256; byte++) {
@@ -36,7 +33,7 @@ export function sentencePieceTypes(
     if (id !== undefined) changed[id] = TOKEN_TYPE.byte;
   }
   if (unknown !== undefined) changed[unknown] = TOKEN_TYPE.unknown;
-  return { texts, types: model.byteFallback ? changed : types };
+  return { texts, types: changed };
 }
 
 function byteToken(byte: number): string {
@@ -58,8 +55,11 @@ function requireAllBytes({ vocab }: BpeModel): void {
   }
 }
 
-function refuseOtherMerges({ merges }: BpeModel, { texts, types }: TokenList): void {
-  const ranks = mergeRanks(merges);
+/**
+ * Where every way to put a token together is a merge, both programs make it. Where one is not, they agree as long as merges
+ * lead to the token from its own characters: then no other pair of its parts ever stands side by side.
+ */
+function refuseOtherMerges({ texts, types }: TokenList, ranks: ReadonlyMap<string, number>): void {
   const normal = new Set(texts.filter((_, id) => types[id] === TOKEN_TYPE.normal));
   for (const text of normal) {
     if (allSplitsMerge(text, normal, ranks) || mergesReach(text, ranks)) continue;
@@ -83,11 +83,35 @@ function allSplitsMerge(text: string, tokens: ReadonlySet<string>, ranks: Readon
   return true;
 }
 
-/** llama.cpp merges the pair whose result has the best score; the first merge that makes a token gives its score. */
-function scoresOf(texts: readonly string[], merges: BpeModel['merges']): Float32Array {
-  const ranks = new Map<string, number>();
-  for (const [left, right] of merges) if (!ranks.has(left + right)) ranks.set(left + right, ranks.size);
-  return Float32Array.from(texts, (text) => -(ranks.get(text) ?? ranks.size));
+/** Ranks up to here are exact in float32. */
+const MOST_MERGES = 2 ** 24;
+
+/**
+ * llama.cpp merges the pair whose result has the best score, so a token's score is the rank of its merge. Where it has
+ * several, with those of other tokens between them, it is the rank of the one by which the token is made.
+ */
+function scoresOf(texts: readonly string[], merges: BpeModel['merges'], ranks: ReadonlyMap<string, number>) {
+  if (merges.length > MOST_MERGES) {
+    throw new HalftoneError('UNSUPPORTED', `tokenizer.json: ${merges.length} merges are more than scores can order`, {
+      where: 'tokenizer',
+    });
+  }
+  const found = new Map<string, { readonly first: number; last: number; count: number }>();
+  merges.forEach((pair, rank) => {
+    const text = pair.join('');
+    const entry = found.get(text);
+    if (!entry) found.set(text, { first: rank, last: rank, count: 1 });
+    else {
+      entry.last = rank;
+      entry.count += 1;
+    }
+  });
+  return Float32Array.from(texts, (text) => {
+    const entry = found.get(text);
+    if (!entry) return -merges.length;
+    const together = entry.last - entry.first + 1 === entry.count;
+    return -(together ? entry.first : (lastMerge(text, ranks) ?? entry.first));
+  });
 }
 
 function addsSpacePrefix(tokenizerJson: Json, model: BpeModel): boolean {
@@ -121,7 +145,8 @@ function replacesSpaces({ type, pattern, content, replacement }: Json): boolean 
 
 /** Cuts nothing where no spaces are left. */
 function splitsAtSpaces({ type, pattern }: Json): boolean {
-  return type === 'Split' && (pattern as Json | undefined)?.String === ' ';
+  const { String: text, Regex: expression } = (pattern ?? {}) as Json;
+  return type === 'Split' && (text ?? expression) === ' ';
 }
 
 /** A Metaspace that cuts before each space keeps tokens with a space inside from being made; llama.cpp makes them. */

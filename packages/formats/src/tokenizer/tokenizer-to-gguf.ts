@@ -5,7 +5,7 @@ import { type BpeModel, readBpeModel } from './bpe-model.js';
 import { byteLevelEntries } from './byte-level-to-gguf.js';
 import { chatTemplateEntries } from './chat-templates.js';
 import { type SurroundingTokens, surroundingTokens } from './post-processor.js';
-import { sentencePieceEntries, sentencePieceTypes } from './sentencepiece-to-gguf.js';
+import { sentencePieceEntries, sentencePieceTokens } from './sentencepiece-to-gguf.js';
 import { type AddedToken, type Json, type TokenList, tokenList } from './token-list.js';
 import { wordPieceEntries, wordPieceTokens } from './word-piece.js';
 
@@ -48,7 +48,7 @@ function convert(tokenizerJson: Json, options: TokenizerToGgufOptions): GgufMeta
   const kind = kindOf(model);
   const named = tokenList(model.vocab as Json, added, options.vocabularySize);
   const ids = new Map(named.texts.map((text, id) => [text, id]));
-  const unknown = ids.get(String(model.unk_token ?? contentOf(tokenizerConfig.unk_token)));
+  const unknown = tokenId(model.unk_token ?? tokenizerConfig.unk_token, ids);
   const around = surroundingTokens(tokenizerJson.post_processor as Json | null | undefined);
   const { tokens, entries } =
     kind === 'WordPiece'
@@ -85,7 +85,7 @@ function convertBpe(
   { pre }: TokenizerToGgufOptions,
 ): Converted {
   if (!model.byteFallback) return { tokens: named, entries: byteLevelEntries(tokenizerJson, model, named, pre) };
-  const tokens = sentencePieceTypes(named, model, unknown);
+  const tokens = sentencePieceTokens(named, unknown);
   return { tokens, entries: sentencePieceEntries(tokenizerJson, model, tokens) };
 }
 
@@ -100,7 +100,7 @@ function specialIds(
   options: TokenizerToGgufOptions,
   wordPiece: boolean,
 ): SpecialIds {
-  const idOf = (key: string) => ids.get(String(contentOf(config[key])));
+  const idOf = (key: string) => tokenId(config[key], ids);
   const eos = idOf('eos_token') ?? options.eos;
   const separator = wordPiece ? around?.after : idOf('sep_token');
   return {
@@ -145,9 +145,10 @@ function addedEntries(config: Json, around: SurroundingTokens | undefined, wordP
   return entries;
 }
 
-/** A special token's text, which may be wrapped in an object. */
-function contentOf(token: unknown): unknown {
-  return typeof token === 'object' && token !== null ? (token as Json).content : token;
+/** The id of a special token, whose text may be wrapped in an object; undefined where there is none. */
+function tokenId(token: unknown, ids: ReadonlyMap<string, number>): number | undefined {
+  const text = typeof token === 'object' && token !== null ? (token as Json).content : token;
+  return typeof text === 'string' ? ids.get(text) : undefined;
 }
 
 function checkedId(id: unknown, texts: readonly string[], name: string): number {

@@ -22,6 +22,7 @@ export const bert: ArchitectureForm = {
   roles: roles(),
   prefix: 'bert.',
   ropeTensors: [],
+  partialRotary: false,
   ignored: /^(bert\.)?(embeddings\.position_ids|pooler\.dense\.(weight|bias)|cls\.(predictions|seq_relationship)\..*)$/,
   describe,
   configJson,

@@ -77,6 +77,8 @@ export interface ArchitectureForm {
   readonly prefix: string;
   /** Further GGUF tensors that carry rotary factors. */
   readonly ropeTensors: readonly string[];
+  /** Rotary positions may turn a part of each head only. */
+  readonly partialRotary: boolean;
   /** Hugging Face tensors that have no place in GGUF and that llama.cpp's results do not depend on. */
   readonly ignored: RegExp;
   /** Reads `config.json`. Throws `UNSUPPORTED` and `FORMAT` as `huggingFaceToGguf` does. */

@@ -5,6 +5,8 @@ import {
   optionalPositive,
   positive,
   requireActivation,
+  ropeScalingField,
+  ropeTheta,
   unsupported,
   whole,
   withoutUndefined,
@@ -43,6 +45,7 @@ export function gemmaLike(architecture: Gemma): ArchitectureForm {
     roles: roles(architecture),
     prefix: 'model.',
     ropeTensors: [],
+    partialRotary: false,
     ignored: /\.rotary_emb\.inv_freq$/,
     describe: (config) => describe(config, architecture),
     configJson: (file) => configJson(file, architecture),
@@ -84,10 +87,8 @@ function describe(config: Json, architecture: Gemma): ModelDescription {
 type Keys = Parameters<typeof keyList>[1];
 
 function gemma1Keys(config: Json): Keys {
-  const rope = (config.rope_parameters ?? {}) as Json;
-  const scaling = config.rope_scaling ?? config.rope_parameters;
-  describeRopeScaling(scaling as Json | null | undefined, [], 0);
-  return [['rope.freq_base', 'f32', positive({ t: config.rope_theta ?? rope.rope_theta }, 't', 10_000)]];
+  describeRopeScaling(ropeScalingField(config), [], 0);
+  return [['rope.freq_base', 'f32', ropeTheta(config)]];
 }
 
 function windowedKeys(config: Json, architecture: 'gemma2' | 'gemma3', sizes: ModelSizes): Keys {
@@ -96,14 +97,14 @@ function windowedKeys(config: Json, architecture: 'gemma2' | 'gemma3', sizes: Mo
   if (scalar !== expected) {
     throw unsupported(
       `query_pre_attn_scalar ${scalar} has no GGUF form; llama.cpp scales scores of this size by ${expected}`,
-      {
-        scalar,
-        expected,
-      },
+      { scalar, expected },
     );
   }
   const period = fullLayerPeriod(config, architecture, sizes.blocks);
   const window = period === 1 ? undefined : whole(config, 'sliding_window', LIMITS.context, DEFAULT_WINDOW);
+  if (architecture === 'gemma2' && window === undefined) {
+    throw unsupported('no sliding_window has no GGUF form for gemma2');
+  }
   const rope = (config.rope_parameters ?? {}) as Json;
   const full = (rope.full_attention ?? rope) as Json;
   const local = (rope.sliding_attention ?? {}) as Json;
@@ -111,6 +112,7 @@ function windowedKeys(config: Json, architecture: 'gemma2' | 'gemma3', sizes: Mo
   const globalTheta = theta(config.rope_theta ?? full.rope_theta, architecture === 'gemma3' ? 1e6 : 10_000);
   const localTheta =
     architecture === 'gemma3' ? theta(config.rope_local_base_freq ?? local.rope_theta, DEFAULT_LOCAL_THETA) : undefined;
+  describeRopeScaling(local, [], 0);
   const scaling = describeRopeScaling(
     (config.rope_scaling ?? full) as Json | null | undefined,
     architecture === 'gemma3' ? ['linear'] : [],
@@ -160,7 +162,7 @@ function fullLayerPeriod(config: Json, architecture: 'gemma2' | 'gemma3', blocks
   if (!Array.isArray(types))
     return whole({ sliding_window_pattern: stated }, 'sliding_window_pattern', LIMITS.blocks, fallback);
   const first = types.indexOf('full_attention') + 1;
-  const period = first > 0 ? first : typeof stated === 'number' && stated > blocks ? stated : blocks + 1;
+  const period = first > 0 ? first : blocks + 1;
   const regular = types.every((type, i) => type === (isFull(i, period) ? 'full_attention' : 'sliding_attention'));
   if (types.length === blocks && regular) return period;
   throw unsupported(

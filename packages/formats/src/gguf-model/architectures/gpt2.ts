@@ -18,6 +18,7 @@ export const gpt2: ArchitectureForm = {
   roles: roles(),
   prefix: 'transformer.',
   ropeTensors: [],
+  partialRotary: false,
   ignored: /\.attn\.(bias|masked_bias)$/,
   describe,
   configJson,

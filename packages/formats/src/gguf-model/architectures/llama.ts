@@ -5,6 +5,8 @@ import {
   LIMITS,
   positive,
   requireActivation,
+  ropeScalingField,
+  ropeTheta,
   unsupported,
   whole,
   withoutUndefined,
@@ -36,6 +38,7 @@ export function llamaLike(architecture: LlamaLike): ArchitectureForm {
     roles: architecture === 'llama' ? llamaRoles() : architecture === 'qwen2' ? qwen2Roles() : qwen3Roles(),
     prefix: 'model.',
     ropeTensors: architecture === 'llama' ? ['rope_freqs.weight'] : [],
+    partialRotary: false,
     ignored: /\.rotary_emb\.inv_freq$/,
     describe: (config) => describe(config, architecture),
     configJson: (file) => configJson(file, architecture),
@@ -114,10 +117,9 @@ function describe(config: Json, architecture: LlamaLike): ModelDescription {
   requireActivation(config.hidden_act ?? 'silu', ['silu', 'swish']);
   const heads = headSizes(config, architecture === 'qwen3' ? 128 : undefined);
   const { headDim } = heads;
-  const rope = (config.rope_parameters ?? {}) as Json;
-  const theta = positive({ rope_theta: config.rope_theta ?? rope.rope_theta }, 'rope_theta', 10_000);
+  const theta = ropeTheta(config);
   const scaling = describeRopeScaling(
-    (config.rope_scaling ?? config.rope_parameters) as Json | null | undefined,
+    ropeScalingField(config),
     architecture === 'llama' ? ['linear', 'yarn', 'llama3', 'factors'] : ['linear', 'yarn'],
     headDim,
   );

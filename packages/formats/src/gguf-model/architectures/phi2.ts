@@ -4,6 +4,8 @@ import {
   LIMITS,
   positive,
   requireActivation,
+  ropeScalingField,
+  ropeTheta,
   rotaryDimension,
   unsupported,
   whole,
@@ -35,6 +37,7 @@ export const phi2: ArchitectureForm = {
   roles: roles(),
   prefix: 'model.',
   ropeTensors: [],
+  partialRotary: true,
   ignored: /\.rotary_emb\.inv_freq$/,
   describe,
   configJson,
@@ -65,8 +68,7 @@ function describe(config: Json): ModelDescription {
   if (config.tie_word_embeddings === true) throw unsupported('a tied head has no GGUF form for phi');
   const heads = headSizes(config);
   requireEqualHeads(heads);
-  const rope = (config.rope_parameters ?? {}) as Json;
-  describeRopeScaling((config.rope_scaling ?? config.rope_parameters) as Json | null | undefined, [], 0);
+  describeRopeScaling(ropeScalingField(config), [], 0);
   const sizes = decoderSizes(
     { ...config, intermediate_size: whole(config, 'intermediate_size', LIMITS.width, 4 * heads.embedding) },
     heads,
@@ -80,7 +82,7 @@ function describe(config: Json): ModelDescription {
       ['attention.head_count_kv', 'u32', sizes.kvHeads],
       ['attention.layer_norm_epsilon', 'f32', positive(config, 'layer_norm_eps', 1e-5)],
       ['rope.dimension_count', 'u32', sizes.rotaryDim],
-      ['rope.freq_base', 'f32', positive({ t: config.rope_theta ?? rope.rope_theta }, 't', 10_000)],
+      ['rope.freq_base', 'f32', ropeTheta(config)],
     ]),
     extraTensors: [],
   };

@@ -4,6 +4,8 @@ import {
   LIMITS,
   positive,
   requireActivation,
+  ropeScalingField,
+  ropeTheta,
   rotaryDimension,
   unsupported,
   whole,
@@ -41,6 +43,7 @@ export const phi3: ArchitectureForm = {
   roles: roles(),
   prefix: 'model.',
   ropeTensors: [LONG, SHORT],
+  partialRotary: true,
   ignored: /\.rotary_emb\.inv_freq$/,
   describe,
   configJson,
@@ -77,8 +80,7 @@ function describe(config: Json): ModelDescription {
     sizes.context,
   );
   const window = typeof config.sliding_window === 'number' ? whole(config, 'sliding_window', LIMITS.context) : 0;
-  const scaling = (config.rope_scaling ?? config.rope_parameters) as Json | null | undefined;
-  const factors = longFactors(scaling, sizes, original);
+  const factors = longFactors(ropeScalingField(config), sizes, original);
   return {
     architecture: 'phi3',
     sizes,
@@ -87,7 +89,7 @@ function describe(config: Json): ModelDescription {
       ...decoderKeys('phi3', sizes, positive(config, 'rms_norm_eps', 1e-5)),
       ...keyList('phi3', [
         ['attention.sliding_window', 'u32', window],
-        ['rope.freq_base', 'f32', positive({ t: config.rope_theta ?? rope.rope_theta }, 't', 10_000)],
+        ['rope.freq_base', 'f32', ropeTheta(config)],
         ['rope.scaling.original_context_length', 'u32', original],
         ['rope.scaling.attn_factor', 'f32', factors?.attention],
       ]),

@@ -3,7 +3,7 @@ import { describeHuggingFaceConfig, type ModelDescription } from '../../gguf-mod
 import { alignUp, tensorElements } from '../../internal/tensor-size.js';
 import type { FileLayout, TensorPlacement } from '../../tensor-writer.js';
 import { encodeOnnxModel } from '../encode-model.js';
-import type { OnnxInitializer, OnnxModel, OnnxValue } from '../model.js';
+import type { OnnxInitializer, OnnxModelInit, OnnxValue } from '../model.js';
 import { sequenceValues } from './attention.js';
 import { findWeights, type OnnxDecoderWeights, WHERE } from './decoder-weights.js';
 import { gpt2Rows } from './gpt2-graph.js';
@@ -148,7 +148,7 @@ function storedBytes(dtype: PlannedInitializer['dtype'], shape: readonly number[
   return Math.ceil((tensorElements('a weight', shape, WHERE) * DTYPES[dtype].bits) / 8);
 }
 
-function decoderModel(graph: GraphBuilder, { sizes }: ModelDescription, name: string): OnnxModel {
+function decoderModel(graph: GraphBuilder, { sizes }: ModelDescription, name: string): OnnxModelInit {
   const batch = 'batch_size';
   const fresh = 'sequence_length';
   const past = 'past_sequence_length';
@@ -164,15 +164,10 @@ function decoderModel(graph: GraphBuilder, { sizes }: ModelDescription, name: st
   return {
     irVersion: IR_VERSION,
     producerName: 'halftone',
-    producerVersion: '',
-    domain: '',
-    modelVersion: 0,
-    docString: '',
     opsets: new Map([
       ['', OPSET],
       ['com.microsoft', 1],
     ]),
-    metadata: new Map(),
     graph: {
       name,
       nodes: graph.nodes,

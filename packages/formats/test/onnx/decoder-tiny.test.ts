@@ -237,6 +237,18 @@ describe('planOnnxDecoder', () => {
     ]);
   });
 
+  it('asks for the accuracy and the positions that were chosen', async () => {
+    const source = sourceOf(TINY_MODELS.qwen2);
+    const quantized = await quantizeAll(source, rtn({ granularity: 16 }));
+    const weights = withQuantized(source.checkpoint, quantized);
+    const chosen = planOnnxDecoder(TINY_MODELS.qwen2, weights, { accuracyLevel: 4, positions: 10 });
+    expect(chosen.data.tensors.find(({ name }) => name === 'rotary.sines')?.shape).toEqual([10, 4]);
+    const { onnx } = await onnxCodec().open(memory(chosen.graph));
+    const products = onnx.graph.nodes.filter(({ opType }) => opType === 'MatMulNBits');
+    expect(products.length).toBe(quantized.size);
+    for (const { attributes } of products) expect(attributes.get('accuracy_level')).toEqual({ type: 'int', value: 4 });
+  });
+
   it('places large weights on pages and all of them apart', () => {
     const { data, dataFileName } = plan({});
     expect(dataFileName).toBe('model.onnx_data');

@@ -23,6 +23,7 @@ export interface StoredInitializer {
 
 export const WHERE = 'onnx';
 const LONGEST_NAME = 64 * 1024;
+const LONGEST_ENTRY = 16 * 1024 * 1024;
 const HIGHEST_RANK = 64;
 
 /** The field that keeps elements of a type one by one. Source: the comments of TensorProto. */
@@ -109,9 +110,9 @@ async function readDims(reader: MessageReader, draft: Draft, field: Field): Prom
 export async function readEntry(reader: MessageReader, message: Range, into: Map<string, string>): Promise<void> {
   let key = '';
   let value = '';
-  await reader.fields(message, async (field) => {
-    if (field.number === ENTRY.key) key = await reader.text(field, LONGEST_NAME, 'a key');
-    if (field.number === ENTRY.value) value = await reader.text(field, 16 * 1024 * 1024, `the value of ${key}`);
+  reader.parse(await reader.bytes(message, LONGEST_ENTRY, 'a key with its value'), ({ number, bytes }) => {
+    if (number === ENTRY.key) key = reader.decodeText(bytes, 'a key');
+    if (number === ENTRY.value) value = reader.decodeText(bytes, `the value of ${key}`);
   });
   if (into.has(key)) {
     throw new HalftoneError('FORMAT', `key ${JSON.stringify(key)} appears twice`, { where: WHERE, details: { key } });

@@ -23,8 +23,8 @@ import type { OnnxAttribute, OnnxInitializer, OnnxModelInit, OnnxNode, OnnxValue
 const LARGEST_MESSAGE = 2 ** 31 - 1;
 
 /**
- * The bytes of an `.onnx` file. Weights of any size belong in external data: throws `UNSUPPORTED` when those inside would pass
- * protobuf's 2 GiB, for types that ONNX lacks, and for attributes whose value is not known.
+ * The bytes of an `.onnx` file. Weights of any size belong in external data: throws `UNSUPPORTED` when those inside
+ * would pass protobuf's 2 GiB, for types that ONNX lacks, and for attributes whose value is not known.
  */
 export function encodeOnnxModel(model: OnnxModelInit, initializers: readonly OnnxInitializer[]): Uint8Array {
   let inside = 0;

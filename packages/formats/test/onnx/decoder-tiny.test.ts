@@ -290,6 +290,8 @@ describe('planOnnxDecoder', () => {
     await expectFailure(changed(name, { ...lazy, dtype: 'Q8_0' }), 'UNSUPPORTED', 'Q8_0');
     await expectFailure(() => plan({ max_position_embeddings: 0 }), 'FORMAT', 'max_position_embeddings');
     await expectFailure(() => planOnnxDecoder(TINY_MODELS.llama, checkpoint, { positions: 0.5 }), 'RANGE', 'positions');
+    const inFolder = () => planOnnxDecoder(TINY_MODELS.llama, checkpoint, { fileName: 'onnx/model.onnx' });
+    await expectFailure(inFolder, 'RANGE', 'fileName');
   });
 });
 

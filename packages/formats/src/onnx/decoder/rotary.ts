@@ -11,8 +11,8 @@ export interface RotaryTables {
 }
 
 /**
- * Tables for every position, looked up by `position_ids`: exact where sines computed from float32 angles in the graph would not
- * be, and the same for every kind of scaling. Takes `4 * headDim` bytes for each position.
+ * Tables for every position, looked up by `position_ids`: exact where sines computed from float32 angles in the graph
+ * would not be, and the same for every kind of scaling. Takes `4 * headDim` bytes for each position.
  */
 export function rotaryTables(graph: GraphBuilder, description: ModelDescription, positions: number): RotaryTables {
   const frequencies = rotaryFrequencies(description);
@@ -26,7 +26,10 @@ export function rotaryTables(graph: GraphBuilder, description: ModelDescription,
   return { cosines: table('cosines'), sines: table('sines') };
 }
 
-/** Radians a position for each pair of channels. Throws `UNSUPPORTED` for scaling whose lengths change with the sequence. */
+/**
+ * Radians a position for each pair of channels. Throws `UNSUPPORTED` for scaling whose lengths change with the
+ * sequence.
+ */
 export function rotaryFrequencies({ ropeTheta, ropeScaling, sizes }: ModelDescription): Float64Array {
   const { headDim } = sizes;
   const plain = Float64Array.from({ length: headDim / 2 }, (_, pair) => ropeTheta ** ((-2 * pair) / headDim));

@@ -9,9 +9,9 @@ export interface WriteOnnxDecoderOptions extends OnnxDecoderOptions, WorkOptions
 }
 
 /**
- * Writes a decoder as two files, `model.onnx` with the graph and `model.onnx_data` with the weights, which are read, packed and
- * written one at a time. Neither file appears before both are whole. Throws what `planOnnxDecoder` does, and `UNSUPPORTED` for
- * quantized weights whose zeros or scales turn out not to fit.
+ * Writes a decoder as two files, `model.onnx` with the graph and `model.onnx_data` with the weights, which are read,
+ * packed and written one at a time. Neither file appears before both are whole. Throws what `planOnnxDecoder` does, and
+ * `UNSUPPORTED` for quantized weights whose zeros or scales turn out not to fit.
  */
 export async function writeOnnxDecoder(
   config: JsonObject,

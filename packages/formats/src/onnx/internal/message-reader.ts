@@ -8,7 +8,7 @@ export interface Range {
   readonly end: number;
 }
 
-/** One field of a message. The range is that of its content: of a varint its bytes, of a string or message what follows the length. */
+/** One field of a message. The range is that of its content, without tag and length. */
 export interface Field extends Range {
   readonly number: number;
   readonly wireType: WireType;
@@ -46,13 +46,16 @@ const LARGEST_WINDOW = 1024 * 1024;
 
 export function messageReader(source: ByteSource, where: string, options?: ReadOptions): MessageReader {
   const decodeUtf8 = utf8Decoder();
-  let window = new Uint8Array(0);
+  let window: Uint8Array = new Uint8Array(0);
   let reader = new BinaryReader(window);
   let windowStart = 0;
   let windowSize = FIRST_WINDOW;
   let visited = 0;
 
-  /** Brings `[position, end)`, which lies in the source, into the window. Jumps start small again: skipped weights cost little. */
+  /**
+   * Brings `[position, end)`, which lies in the source, into the window. Jumps start small again: skipped weights cost
+   * little.
+   */
   async function load(position: number, end: number): Promise<void> {
     const windowEnd = windowStart + window.length;
     if (position >= windowStart && end <= windowEnd) return;
@@ -60,7 +63,7 @@ export function messageReader(source: ByteSource, where: string, options?: ReadO
     const follows = position >= windowStart && position <= windowEnd;
     windowSize = follows ? Math.min(2 * windowSize, LARGEST_WINDOW) : FIRST_WINDOW;
     const stop = Math.min(source.size, Math.max(end, position + windowSize));
-    window = new Uint8Array(await source.read(position, stop, options));
+    window = await source.read(position, stop, options);
     reader = new BinaryReader(window);
     windowStart = position;
   }

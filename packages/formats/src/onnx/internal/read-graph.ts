@@ -21,10 +21,15 @@ import { readEntry, readInitializer, type StoredInitializer, WHERE } from './rea
 const LONGEST_TEXT = 16 * 1024 * 1024;
 const LONGEST_NAME = 64 * 1024;
 const LONGEST_NODE = 1024 * 1024;
-/** Nodes, their inputs and attributes, tensors and values together. Far above real models; keeps what hostile bytes can grow to below 100 MB. */
+/**
+ * Nodes, their inputs and attributes, tensors and values together. Far above real models; keeps what hostile bytes can
+ * grow to below 100 MB.
+ */
 const MOST_PARTS = 2 ** 19;
 
 type Counter = () => void;
+
+const NODE_FIELDS: ReadonlySet<number> = new Set(Object.values(NODE));
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
@@ -118,14 +123,13 @@ async function readNode(reader: MessageReader, message: Range, count: Counter): 
     else if (number === NODE.opType) node.opType = text;
     else if (number === NODE.domain) node.domain = text;
   };
-  const known = new Set<number>(Object.values(NODE));
   if (message.end - message.start <= LONGEST_NODE) {
     reader.parse(await reader.bytes(message, LONGEST_NODE, 'a node'), (field) => {
-      if (known.has(field.number)) visit(field);
+      if (NODE_FIELDS.has(field.number)) visit(field);
     });
   } else {
     await reader.fields(message, async (field) => {
-      if (!known.has(field.number) || field.end - field.start > LONGEST_NODE) return;
+      if (!NODE_FIELDS.has(field.number) || field.end - field.start > LONGEST_NODE) return;
       visit({ number: field.number, bytes: await reader.bytes(field, LONGEST_NODE, 'a part of a node') });
     });
   }
@@ -137,14 +141,14 @@ function readAttribute(reader: MessageReader, message: Uint8Array, into: Map<str
   let name = '';
   let type = 0;
   let int: number | bigint = 0;
-  let string = new Uint8Array(0);
+  let string: Uint8Array = new Uint8Array(0);
   const floats: number[] = [];
   const ints: (number | bigint)[] = [];
   reader.parse(message, ({ number, wireType, value, bytes }) => {
     if (number === ATTRIBUTE.name) name = reader.decodeText(bytes, 'the name of an attribute');
     else if (number === ATTRIBUTE.type) type = Number(value);
     else if (number === ATTRIBUTE.int) int = plain(value);
-    else if (number === ATTRIBUTE.string) string = new Uint8Array(bytes);
+    else if (number === ATTRIBUTE.string) string = bytes;
     else if (number === ATTRIBUTE.float || number === ATTRIBUTE.floats) {
       for (const element of packedNumbers(bytes, (numbers) => numbers.float())) floats.push(element);
     } else if (number === ATTRIBUTE.ints) {

@@ -128,8 +128,8 @@ function findElements(draft: Draft, message: Range, dtype: DType, byteLength: nu
   if (typed === undefined) return rawPlace(draft, { start: message.start, end: message.start }, byteLength);
   const packedOnce = typed.count === 1 && typed.last.wireType === WireType.LengthDelimited;
   if ((dtype === 'f32' || dtype === 'f64') && packedOnce) return rawPlace(draft, typed.last, byteLength);
-  // A varint of one byte holds up to eight bytes of elements.
-  if (byteLength > 8 * typed.bytes) {
+  // Each element, or byte of several, takes a varint of one byte at least.
+  if (byteLength > Math.max(1, DTYPES[dtype].bits / 8) * typed.bytes) {
     fail('FORMAT', `${draft.name}: ${typed.bytes} bytes of data are too few for shape [${draft.dims}]`, draft);
   }
   return { type: 'typed', field, message, byteLength: typed.bytes };

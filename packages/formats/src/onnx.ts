@@ -20,6 +20,7 @@ export type {
   OnnxExternalData,
   OnnxInitializer,
   OnnxModel,
+  OnnxModelInit,
   OnnxNode,
   OnnxValue,
 } from './onnx/model.js';

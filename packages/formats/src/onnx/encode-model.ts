@@ -17,16 +17,16 @@ import {
   TYPE,
   VALUE,
 } from './internal/onnx-proto.js';
-import type { OnnxAttribute, OnnxInitializer, OnnxModel, OnnxNode, OnnxValue } from './model.js';
+import type { OnnxAttribute, OnnxInitializer, OnnxModelInit, OnnxNode, OnnxValue } from './model.js';
 
 /** Protobuf messages end below 2 GiB. */
 const LARGEST_MESSAGE = 2 ** 31 - 1;
 
 /**
- * The bytes of an `.onnx` file. Weights of any size belong in external data: throws `UNSUPPORTED` when those inside would pass
- * protobuf's 2 GiB, for types that ONNX lacks, and for attributes whose value is not known.
+ * The bytes of an `.onnx` file. Weights of any size belong in external data: throws `UNSUPPORTED` when those inside
+ * would pass protobuf's 2 GiB, for types that ONNX lacks, and for attributes whose value is not known.
  */
-export function encodeOnnxModel(model: OnnxModel, initializers: readonly OnnxInitializer[]): Uint8Array {
+export function encodeOnnxModel(model: OnnxModelInit, initializers: readonly OnnxInitializer[]): Uint8Array {
   let inside = 0;
   for (const { data } of initializers) inside += data instanceof Uint8Array ? data.length : 0;
   if (inside > LARGEST_MESSAGE) {
@@ -37,7 +37,7 @@ export function encodeOnnxModel(model: OnnxModel, initializers: readonly OnnxIni
   text(writer, MODEL.producerName, model.producerName);
   text(writer, MODEL.producerVersion, model.producerVersion);
   text(writer, MODEL.domain, model.domain);
-  if (model.modelVersion !== 0) integer(writer, MODEL.modelVersion, model.modelVersion);
+  if (model.modelVersion) integer(writer, MODEL.modelVersion, model.modelVersion);
   text(writer, MODEL.docString, model.docString);
   message(writer, MODEL.graph, () => writeGraph(writer, model, initializers));
   for (const [domain, version] of model.opsets) {
@@ -46,11 +46,11 @@ export function encodeOnnxModel(model: OnnxModel, initializers: readonly OnnxIni
       integer(writer, OPERATOR_SET.version, version);
     });
   }
-  for (const [key, value] of model.metadata) entry(writer, MODEL.metadataProps, key, value);
+  for (const [key, value] of model.metadata ?? []) entry(writer, MODEL.metadataProps, key, value);
   return writer.finish();
 }
 
-function writeGraph(writer: BinaryWriter, { graph }: OnnxModel, initializers: readonly OnnxInitializer[]): void {
+function writeGraph(writer: BinaryWriter, { graph }: OnnxModelInit, initializers: readonly OnnxInitializer[]): void {
   for (const node of graph.nodes) message(writer, GRAPH.node, () => writeNode(writer, node));
   text(writer, GRAPH.name, graph.name);
   for (const initializer of initializers) message(writer, GRAPH.initializer, () => writeTensor(writer, initializer));
@@ -135,7 +135,7 @@ function integer(writer: BinaryWriter, field: number, value: number | bigint): v
 }
 
 /** Empty strings are left out, as protobuf's own writers do. */
-function text(writer: BinaryWriter, field: number, value: string): void {
+function text(writer: BinaryWriter, field: number, value = ''): void {
   if (value !== '') writer.tag(field, WireType.LengthDelimited).string(value);
 }
 

@@ -1,6 +1,6 @@
 /**
- * Weights of ONNX Runtime's MatMulNBits: `Y = A * ((code - zero) * scale)^T`, blocks of 16, 32, 64 ... columns along the input.
- * Source: ONNX Runtime, docs/ContribOperators.md, com.microsoft.MatMulNBits version 1.
+ * Weights of ONNX Runtime's MatMulNBits: `Y = A * ((code - zero) * scale)^T`, blocks of 16, 32, 64 ... columns along
+ * the input. Source: ONNX Runtime, docs/ContribOperators.md, com.microsoft.MatMulNBits version 1.
  */
 import {
   HalftoneError,
@@ -54,8 +54,8 @@ export interface MatMulNBitsWeight {
 }
 
 /**
- * The form that `packMatMulNBits` gives a weight. Throws `UNSUPPORTED` for grids that are not integers of at most 8 bits and
- * for groups that are not made of blocks.
+ * The form that `packMatMulNBits` gives a weight. Throws `UNSUPPORTED` for grids that are not integers of at most 8
+ * bits and for groups that are not made of blocks.
  */
 export function matMulNBitsForm(scheme: Scheme, shape: Shape): MatMulNBitsForm {
   const { grid, granularity } = scheme;
@@ -92,10 +92,12 @@ function groupBlock(group: number): number {
 }
 
 /**
- * Packs a quantized weight `[out, in]` for a MatMulNBits node, exactly: the operator's values are those of `dequantize`.
+ * Packs a quantized weight `[out, in]` for a MatMulNBits node, exactly: the operator's values are those of
+ * `dequantize`.
  *
- * `scaleDtype` is the type of the node's activations, default `f32`. Throws `UNSUPPORTED` with the reason for other grids, for
- * groups that are not made of blocks, for group indices, offsets, zeros that are not codes, and scales that `scaleDtype` cannot hold.
+ * `scaleDtype` is the type of the node's activations, default `f32`. Throws `UNSUPPORTED` with the reason for other
+ * grids, for groups that are not made of blocks, for group indices, offsets, zeros that are not codes, and scales that
+ * `scaleDtype` cannot hold.
  */
 export function packMatMulNBits(
   q: QuantizedTensor,
@@ -157,8 +159,8 @@ function asBytes({ bytes }: PackedTensor): PackedTensor {
 }
 
 /**
- * The weight `[out, in]` of a MatMulNBits node: signed codes where it has no zero points, else unsigned ones with zeros.
- * Throws `SHAPE` when the parts do not have the bytes that the form asks for.
+ * The weight `[out, in]` of a MatMulNBits node: signed codes where it has no zero points, else unsigned ones with
+ * zeros. Throws `SHAPE` when the parts do not have the bytes that the form asks for.
  */
 export function unpackMatMulNBits({ form, B, scales, zeroPoints }: MatMulNBitsWeight): QuantizedTensor {
   const { N, K, bits, blockSize, blocks } = form;

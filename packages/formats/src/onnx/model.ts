@@ -50,6 +50,9 @@ export interface OnnxModel {
   };
 }
 
+/** A model to write: what only describes it may be left out. */
+export type OnnxModelInit = Pick<OnnxModel, 'irVersion' | 'opsets' | 'graph'> & Partial<OnnxModel>;
+
 /** Where a tensor lies outside the model's file. */
 export interface OnnxExternalData {
   /** Relative to the model's folder, with `/`. */

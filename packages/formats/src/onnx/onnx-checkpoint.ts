@@ -18,8 +18,9 @@ import type { OnnxExternalData, OnnxModel } from './model.js';
 
 export interface OnnxOptions {
   /**
-   * Opens a file of external data, named relative to the model's folder (`model.onnx_data`). The name comes from the model: it
-   * is checked to be a relative path without `..`. Called once for each file, when a tensor in it is first read.
+   * Opens a file of external data, named relative to the model's folder (`model.onnx_data`). The name comes from the
+   * model: it is checked to be a relative path without `..`. Called once for each file, when a tensor in it is first
+   * read.
    */
   readonly openFile?: (name: string) => Awaitable<ByteSource>;
 }
@@ -37,12 +38,13 @@ export interface OnnxCodec extends FormatCodec {
 /**
  * ONNX models, with the files of their external data.
  *
- * `open` reads the graph and skips the weights, which may be larger than memory. Tensors are the initializers of the main graph;
- * those of graphs inside nodes and the values of Constant nodes are not listed. `metadata` has the keys of `metadata_props`, and
- * `onnx.ir_version`, `onnx.producer_name`, `onnx.producer_version`, `onnx.opset` (of ONNX itself) and `onnx.opset.<domain>`.
+ * `open` reads the graph and skips the weights, which may be larger than memory. Tensors are the initializers of the
+ * main graph; those of graphs inside nodes and the values of Constant nodes are not listed. `metadata` has the keys of
+ * `metadata_props`, and `onnx.ir_version`, `onnx.producer_name`, `onnx.producer_version`, `onnx.opset` (of ONNX itself)
+ * and `onnx.opset.<domain>`.
  *
- * Throws `FORMAT` for damaged files, duplicate names and unsafe paths, `UNSUPPORTED` for tensors of strings, complex numbers and
- * FNUZ floats. Reading a tensor of external data throws `IO` without `openFile`.
+ * Throws `FORMAT` for damaged files, duplicate names and unsafe paths, `UNSUPPORTED` for tensors of strings, complex
+ * numbers and FNUZ floats. Reading a tensor of external data throws `IO` without `openFile`.
  */
 export function onnxCodec(options: OnnxOptions = {}): OnnxCodec {
   return {

@@ -20,12 +20,14 @@ const LARGEST_SIDE = 2 ** 31;
 const LARGEST_BLOCK = 2 ** 16;
 
 /**
- * The quantized matrices of an ONNX model, joined from the initializers of its MatMulNBits and DequantizeLinear nodes. They are
- * named after the initializer with the codes, less the endings `_quantized`, `_quant`, `_Q4` and `_Q8`; a model that was written by
- * `writeOnnxDecoder` gives back the names of its checkpoint. Only read.
+ * The quantized matrices of an ONNX model, joined from the initializers of its MatMulNBits and DequantizeLinear nodes.
+ * They are named after the initializer with the codes, less the endings `_quantized`, `_quant`, `_Q4` and `_Q8`; a
+ * model that was written by `writeOnnxDecoder` gives back the names of its checkpoint. Only read.
  *
- * MatMulNBits weights are `[out, in]`; those of DequantizeLinear have the shape in which they are stored, which before a MatMul is
- * `[in, out]`. Nodes count where the codes of a matrix and their scales are initializers; what other nodes compute is left as it is. `g_idx` and float zero points throw `UNSUPPORTED`, sizes that contradict each other `FORMAT`.
+ * MatMulNBits weights are `[out, in]`; those of DequantizeLinear have the shape in which they are stored, which before
+ * a MatMul is `[in, out]`. Nodes count where the codes of a matrix and their scales are initializers; what other nodes
+ * compute is left as it is. `g_idx` and float zero points throw `UNSUPPORTED`, sizes that contradict each other
+ * `FORMAT`.
  */
 export const onnxLayout: WeightLayout = {
   name: 'onnx',

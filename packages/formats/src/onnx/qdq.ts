@@ -1,6 +1,6 @@
 /**
- * Weights of ONNX's DequantizeLinear: `(code - zero) * scale`, with a scale for the tensor, for each row, or (from operator set 21
- * on) for each group of columns. Source: onnx/docs/Operators.md, DequantizeLinear 21.
+ * Weights of ONNX's DequantizeLinear: `(code - zero) * scale`, with a scale for the tensor, for each row, or (from
+ * operator set 21 on) for each group of columns. Source: onnx/docs/Operators.md, DequantizeLinear 21.
  */
 import {
   type DType,
@@ -59,8 +59,8 @@ export function qdqForm(scheme: Scheme, shape: Shape): QdqForm {
 }
 
 /**
- * Packs a quantized weight `[out, in]` for a DequantizeLinear node, exactly. Throws `UNSUPPORTED` with the reason for other grids,
- * group indices, offsets, zeros that are not codes, and scales that are not float32.
+ * Packs a quantized weight `[out, in]` for a DequantizeLinear node, exactly. Throws `UNSUPPORTED` with the reason for
+ * other grids, group indices, offsets, zeros that are not codes, and scales that are not float32.
  */
 export function packQdq(q: QuantizedTensor): QdqWeight {
   const form = qdqForm(q.scheme, q.shape);

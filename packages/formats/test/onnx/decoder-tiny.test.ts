@@ -1,3 +1,6 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { rtn } from '@halftone/quantizers';
 import {
   dequantize,
@@ -11,9 +14,11 @@ import {
 } from '@halftone/tensor';
 import { validateQuantized } from '@halftone/tensor/validate';
 import { type ModelSource, modelSource } from '@halftone/transformer';
+import { InferenceSession } from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
-import { memorySink, transposeLazy } from '../../src/index.js';
+import { memorySink, openCheckpoint, transposeLazy } from '../../src/index.js';
 import { withLayouts } from '../../src/layouts.js';
+import { fileSink, fileSource } from '../../src/node.js';
 import { type OnnxDecoderOptions, onnxCodec, onnxLayout, planOnnxDecoder, writeOnnxDecoder } from '../../src/onnx.js';
 import { expectFailure, memory } from '../support/files.js';
 import { TINY_MODELS, tinyTensors } from '../support/tiny-models.js';
@@ -237,6 +242,18 @@ describe('planOnnxDecoder', () => {
     ]);
   });
 
+  it('asks for the accuracy and the positions that were chosen', async () => {
+    const source = sourceOf(TINY_MODELS.qwen2);
+    const quantized = await quantizeAll(source, rtn({ granularity: 16 }));
+    const weights = withQuantized(source.checkpoint, quantized);
+    const chosen = planOnnxDecoder(TINY_MODELS.qwen2, weights, { accuracyLevel: 4, positions: 10 });
+    expect(chosen.data.tensors.find(({ name }) => name === 'rotary.sines')?.shape).toEqual([10, 4]);
+    const { onnx } = await onnxCodec().open(memory(chosen.graph));
+    const products = onnx.graph.nodes.filter(({ opType }) => opType === 'MatMulNBits');
+    expect(products.length).toBe(quantized.size);
+    for (const { attributes } of products) expect(attributes.get('accuracy_level')).toEqual({ type: 'int', value: 4 });
+  });
+
   it('places large weights on pages and all of them apart', () => {
     const { data, dataFileName } = plan({});
     expect(dataFileName).toBe('model.onnx_data');
@@ -278,10 +295,32 @@ describe('planOnnxDecoder', () => {
     await expectFailure(changed(name, { ...lazy, dtype: 'Q8_0' }), 'UNSUPPORTED', 'Q8_0');
     await expectFailure(() => plan({ max_position_embeddings: 0 }), 'FORMAT', 'max_position_embeddings');
     await expectFailure(() => planOnnxDecoder(TINY_MODELS.llama, checkpoint, { positions: 0.5 }), 'RANGE', 'positions');
+    const inFolder = () => planOnnxDecoder(TINY_MODELS.llama, checkpoint, { fileName: 'onnx/model.onnx' });
+    await expectFailure(inFolder, 'RANGE', 'fileName');
   });
 });
 
 describe('writeOnnxDecoder', () => {
+  it('writes two files that ONNX Runtime and our reader open from a folder', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'onnx-decoder-'));
+    const { checkpoint } = sourceOf(TINY_MODELS.mistral);
+    await writeOnnxDecoder(TINY_MODELS.mistral, checkpoint, {
+      fileName: 'tiny.onnx',
+      createSink: (name, expectedBytes) => fileSink(join(folder, name), { expectedBytes }),
+    });
+    expect((await readdir(folder)).sort()).toEqual(['tiny.onnx', 'tiny.onnx_data']);
+    const session = await InferenceSession.create(join(folder, 'tiny.onnx'));
+    expect(session.outputNames[0]).toBe('logits');
+    await session.release();
+    const codec = onnxCodec({ openFile: (name) => fileSource(join(folder, name)) });
+    const written = await openCheckpoint(await fileSource(join(folder, 'tiny.onnx')), { codecs: [codec] });
+    const name = 'model.layers.1.mlp.down_proj.weight';
+    const values = await Promise.all([written, checkpoint].map(({ tensors }) => tensors.get(name)?.read()));
+    expect(values[0]).toEqual(values[1]);
+    await written.close();
+    await rm(folder, { recursive: true });
+  });
+
   it('commits neither file when a weight cannot be written', async () => {
     const source = sourceOf(TINY_MODELS.llama);
     const quantized = await quantizeAll(source, rtn({ granularity: 16 }), (name) => name.includes('layers.1.mlp.up'));

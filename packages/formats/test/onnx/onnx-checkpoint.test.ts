@@ -157,6 +157,72 @@ describe('onnx', () => {
     expect(source.ranges.map(([start, end]) => end - start)).toEqual([4000]);
   });
 
+  it('opens files whose weights are larger than any array', async () => {
+    const shape = [3 * 2 ** 20, 512];
+    const writer = (write: (writer: BinaryWriter) => void) => {
+      const made = new BinaryWriter();
+      write(made);
+      return made.finish();
+    };
+    const weight = 6 * 2 ** 30;
+    const head = writer((tensor) => {
+      for (const size of shape) tensor.tag(1, WireType.Varint).int64(size);
+      tensor.tag(2, WireType.Varint).int32(1).tag(8, WireType.LengthDelimited).string('t');
+      tensor.tag(9, WireType.LengthDelimited).uint64(weight);
+    });
+    const start = writer((model) => {
+      model.tag(1, WireType.Varint).int64(8);
+      model.tag(7, WireType.LengthDelimited).uint64(head.length + weight + 7);
+      model
+        .tag(5, WireType.LengthDelimited)
+        .uint64(head.length + weight)
+        .raw(head);
+    });
+    const size = start.length + weight;
+    const source: ByteSource = {
+      name: 'large',
+      size,
+      async read(from, to) {
+        // Beyond the start, each byte says in which GiB it is.
+        return Uint8Array.from({ length: to - from }, (_, i) => start[from + i] ?? Math.floor((from + i) / 2 ** 30));
+      },
+    };
+    const opened = await onnx.open(source).catch((error) => error);
+    expect(String(opened)).toContain('ends beyond its message');
+    // The graph ends where the file does.
+    start.set(
+      writer((model) => model.uint64(size - 8)),
+      3,
+    );
+    const { tensors } = await onnx.open(source);
+    const tensor = tensors.get('t');
+    expect(tensor).toMatchObject({ shape, byteLength: weight });
+    expect((await tensor?.read({ start: 3 * 2 ** 20 - 2, end: 3 * 2 ** 20 - 1 }))?.bytes).toEqual(
+      new Uint8Array(2048).fill(5),
+    );
+  });
+
+  it('skips what nodes hold that is large', async () => {
+    const large: OnnxModel['graph']['nodes'][number] = {
+      name: 'c',
+      opType: 'Constant',
+      domain: '',
+      inputs: [],
+      outputs: ['value'],
+      attributes: new Map([['value_string', { type: 'string', value: 'x'.repeat(3_000_000) }]]),
+    };
+    const file = encodeOnnxModel({ ...MODEL, graph: { ...MODEL.graph, nodes: [large] } }, []);
+    const { onnx: model } = await onnx.open(memory(file));
+    expect(model.graph.nodes).toEqual([{ ...large, attributes: new Map() }]);
+  });
+
+  it('refuses names that are not UTF-8', async () => {
+    const file = encodeOnnxModel(MODEL, [raw('name', 'u8', [1])]);
+    const at = Buffer.from(file).indexOf('name', file.length - 200);
+    file[at] = 0xff;
+    await expectFailure(() => onnx.open(memory(file)), 'FORMAT', 'UTF-8');
+  });
+
   it('reads elements that lie in fields of their type', async () => {
     const bytes = async (file: Uint8Array) => [...(await readTensor(file)).bytes];
     const of = (field: number, type: number, kind: Parameters<typeof packedField>[2], ...values: (number | bigint)[]) =>

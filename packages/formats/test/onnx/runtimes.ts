@@ -1,7 +1,7 @@
 /** ONNX Runtime in its two builds for Node, behind one call. */
 import * as node from 'onnxruntime-node';
 import * as web from 'onnxruntime-web';
-import type { OnnxModel, OnnxNode } from '../../src/onnx.js';
+import type { OnnxModelInit, OnnxNode } from '../../src/onnx.js';
 
 web.env.wasm.numThreads = 1;
 web.env.logLevel = 'error';
@@ -53,21 +53,15 @@ export function smallModel(
   nodes: readonly OnnxNode[],
   inputs: Readonly<Record<string, number>>,
   outputs: Readonly<Record<string, number>>,
-): OnnxModel {
+): OnnxModelInit {
   const values = (columns: Readonly<Record<string, number>>) =>
     Object.entries(columns).map(([name, count]) => ({ name, dtype: 'f32' as const, shape: ['rows', count] }));
   return {
     irVersion: 10,
-    producerName: 'test',
-    producerVersion: '',
-    domain: '',
-    modelVersion: 0,
-    docString: '',
     opsets: new Map([
       ['', 21],
       ['com.microsoft', 1],
     ]),
-    metadata: new Map(),
     graph: { name: 'g', nodes, inputs: values(inputs), outputs: values(outputs) },
   };
 }

@@ -13,8 +13,8 @@ export interface SequenceValues {
 }
 
 /**
- * A token sees itself and what came before it, what the attention mask leaves out excepted, and with a window `window - 1` tokens
- * back. Places are counted in the cache, so padding on the left changes nothing.
+ * A token sees itself and what came before it, what the attention mask leaves out excepted, and with a window `window -
+ * 1` tokens back. Places are counted in the cache, so padding on the left changes nothing.
  */
 export function sequenceValues(graph: GraphBuilder, sizes: ModelSizes, window: number | undefined): SequenceValues {
   const dimension = (name: string, of: string, axis: number) =>
@@ -64,8 +64,9 @@ export function headsFirst(graph: GraphBuilder, name: string, x: string): string
 }
 
 /**
- * Attention of one block over its past and new keys; appends both to the cache's outputs `present.<block>.key` and `.value`.
- * Query heads that share a key head are multiplied with it as one matrix, so that keys are never repeated in memory.
+ * Attention of one block over its past and new keys; appends both to the cache's outputs `present.<block>.key` and
+ * `.value`. Query heads that share a key head are multiplied with it as one matrix, so that keys are never repeated in
+ * memory.
  */
 export function cachedAttention(
   graph: GraphBuilder,

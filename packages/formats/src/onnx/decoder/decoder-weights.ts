@@ -26,8 +26,9 @@ export type FoundWeights = ReadonlyMap<string, FoundWeight>;
 const IGNORED = /(\.rotary_emb\.inv_freq|\.attn\.bias|\.attn\.masked_bias)$/;
 
 /**
- * Finds every weight that the architecture has. Throws `FORMAT` for missing ones, `SHAPE` for shapes that do not fit the
- * configuration, `UNSUPPORTED` for tensors that the model has no place for and for types that are not f32, f16 or bf16.
+ * Finds every weight that the architecture has. Throws `FORMAT` for missing ones, `SHAPE` for shapes that do not fit
+ * the configuration, `UNSUPPORTED` for tensors that the model has no place for and for types that are not f32, f16 or
+ * bf16.
  */
 export function findWeights(
   description: DecoderDescription,

@@ -2,7 +2,7 @@ import { DTYPES, HalftoneError, type JsonObject } from '@halftone/tensor';
 import { alignUp, tensorElements } from '../../internal/tensor-size.js';
 import type { FileLayout, TensorPlacement } from '../../tensor-writer.js';
 import { encodeOnnxModel } from '../encode-model.js';
-import type { OnnxInitializer, OnnxModel, OnnxValue } from '../model.js';
+import type { OnnxInitializer, OnnxModelInit, OnnxValue } from '../model.js';
 import { sequenceValues } from './attention.js';
 import { findWeights, type OnnxDecoderWeights, WHERE } from './decoder-weights.js';
 import { type DecoderDescription, describeDecoder } from './describe-decoder.js';
@@ -14,19 +14,28 @@ import type { OnnxPart, OnnxWeightMode } from './parts.js';
 
 export interface OnnxDecoderOptions {
   /**
-   * `matmul-nbits`: ONNX Runtime's operator, which multiplies by the codes as they are. `qdq`: ONNX's own DequantizeLinear before a
-   * plain product, which other runtimes know too and which is often decoded when the model is loaded.
+   * `matmul-nbits`: ONNX Runtime's operator, which multiplies by the codes as they are. `qdq`: ONNX's own
+   * DequantizeLinear before a plain product, which other runtimes know too and which is often decoded when the model is
+   * loaded.
    */
   readonly quantized?: OnnxWeightMode;
-  /** `f32` widens all other weights, exactly. `stored` keeps f16 and bf16 in the file and widens them when they are used. */
+  /**
+   * `f32` widens all other weights, exactly. `stored` keeps f16 and bf16 in the file and widens them when they are
+   * used.
+   */
   readonly floats?: 'f32' | 'stored';
   /** Of MatMulNBits: 0 leaves it to the runtime, 1 computes in f32, 4 rounds activations to 8 bits, which is faster. */
   readonly accuracyLevel?: 0 | 1 | 2 | 3 | 4;
-  /** Positions of the rotary tables. Default: the context length of the configuration. GPT-2 has as many as it learned. */
+  /**
+   * Positions of the rotary tables. Default: the context length of the configuration. GPT-2 has as many as it learned.
+   */
   readonly positions?: number;
   /** False when GPT-2's linear weights are `[out, in]` already, as `ggufAsHuggingFace` shows them. Default true. */
   readonly conv1dTransposed?: boolean;
-  /** Default `model.onnx`. The weights are in `<fileName>_data`, where transformers.js looks for them. */
+  /**
+   * Default `model.onnx`; a name without folders. The weights are in `<fileName>_data`, where transformers.js looks for
+   * them.
+   */
   readonly fileName?: string;
 }
 
@@ -55,18 +64,19 @@ const OPSET = 21;
 const IR_VERSION = 10;
 
 /**
- * Plans the ONNX form of a whole decoder from its `config.json` and its weights in Hugging Face naming: llama, mistral, qwen2,
- * qwen3, gpt2. A pure function; reads no weights.
+ * Plans the ONNX form of a whole decoder from its `config.json` and its weights in Hugging Face naming: llama, mistral,
+ * qwen2, qwen3, gpt2. A pure function; reads no weights.
  *
- * Inputs: `input_ids` and `position_ids` `[batch, new]`, `attention_mask` `[batch, past + new]` (int64), and for each block
- * `past_key_values.N.key` and `.value` `[batch, kvHeads, past, headDim]` (float32; `past` may be 0). Outputs: `logits`
- * `[batch, new, vocabulary]` and `present.N.key`, `present.N.value`: the names that Optimum gives and transformers.js expects.
+ * Inputs: `input_ids` and `position_ids` `[batch, new]`, `attention_mask` `[batch, past + new]` (int64), and for each
+ * block `past_key_values.N.key` and `.value` `[batch, kvHeads, past, headDim]` (float32; `past` may be 0). Outputs:
+ * `logits` `[batch, new, vocabulary]` and `present.N.key`, `present.N.value`: the names that Optimum gives and
+ * transformers.js expects.
  *
- * The graph has operators of ONNX itself (set 21), MatMulNBits excepted: they run in every build of ONNX Runtime, which fuses the
- * usual patterns. Its own attention operators would be faster on GPUs, and differ from build to build.
+ * The graph has operators of ONNX itself (set 21), MatMulNBits excepted: they run in every build of ONNX Runtime, which
+ * fuses the usual patterns. Its own attention operators would be faster on GPUs, and differ from build to build.
  *
- * Throws `UNSUPPORTED` for models, rotary scalings and quantized weights that cannot be exported exactly, `FORMAT` and `SHAPE` for
- * weights that are missing or do not fit the configuration, `RANGE` for bad options.
+ * Throws `UNSUPPORTED` for models, rotary scalings and quantized weights that cannot be exported exactly, `FORMAT` and
+ * `SHAPE` for weights that are missing or do not fit the configuration, `RANGE` for bad options.
  */
 export function planOnnxDecoder(
   config: JsonObject,
@@ -81,6 +91,15 @@ export function planOnnxDecoder(
     throw new HalftoneError('RANGE', `positions is ${positions}; it must be a whole number from 1 to 2^31`, {
       where: WHERE,
     });
+  }
+  if (!/^[^/\\:]+$/.test(fileName)) {
+    throw new HalftoneError(
+      'RANGE',
+      `fileName is '${fileName}'; give a name without folders, createSink chooses the place`,
+      {
+        where: WHERE,
+      },
+    );
   }
   const graph = graphBuilder();
   const found = findWeights(description, weights, conv1dTransposed);
@@ -149,6 +168,7 @@ function storedBytes(dtype: PlannedInitializer['dtype'], shape: readonly number[
 }
 
 function decoderModel(graph: GraphBuilder, { sizes }: DecoderDescription, name: string): OnnxModel {
+function decoderModel(graph: GraphBuilder, { sizes }: ModelDescription, name: string): OnnxModelInit {
   const batch = 'batch_size';
   const fresh = 'sequence_length';
   const past = 'past_sequence_length';
@@ -164,15 +184,10 @@ function decoderModel(graph: GraphBuilder, { sizes }: DecoderDescription, name: 
   return {
     irVersion: IR_VERSION,
     producerName: 'halftone',
-    producerVersion: '',
-    domain: '',
-    modelVersion: 0,
-    docString: '',
     opsets: new Map([
       ['', OPSET],
       ['com.microsoft', 1],
     ]),
-    metadata: new Map(),
     graph: {
       name,
       nodes: graph.nodes,

@@ -8,8 +8,8 @@ export interface RotaryTables {
 }
 
 /**
- * Tables for every position, looked up by `position_ids`: exact where sines computed from float32 angles in the graph would not
- * be, and the same for every kind of scaling. Takes `4 * headDim` bytes for each position.
+ * Tables for every position, looked up by `position_ids`: exact where sines computed from float32 angles in the graph
+ * would not be, and the same for every kind of scaling. Takes `4 * headDim` bytes for each position.
  */
 export function rotaryTables(graph: GraphBuilder, description: DecoderDescription, positions: number): RotaryTables {
   const frequencies = rotaryFrequencies(description);
@@ -25,6 +25,11 @@ export function rotaryTables(graph: GraphBuilder, description: DecoderDescriptio
 
 /** Radians a position for each pair of channels. */
 export function rotaryFrequencies({ ropeTheta, ropeDivisors, sizes }: DecoderDescription): Float64Array {
+/**
+ * Radians a position for each pair of channels. Throws `UNSUPPORTED` for scaling whose lengths change with the
+ * sequence.
+ */
+export function rotaryFrequencies({ ropeTheta, ropeScaling, sizes }: ModelDescription): Float64Array {
   const { headDim } = sizes;
   const frequency = (pair: number) => ropeTheta ** ((-2 * pair) / headDim) / (ropeDivisors?.[pair] ?? 1);
   return Float64Array.from({ length: headDim / 2 }, (_, pair) => frequency(pair));

@@ -1,7 +1,7 @@
-import { type JsonObject, throwIfAborted, type WorkOptions } from '@halftone/tensor';
+import { type DType, type JsonObject, throwIfAborted, type WorkOptions } from '@halftone/tensor';
 import { type FilePlan, type SinkFactory, writeFileSet } from '../../tensor-writer.js';
 import { type OnnxDecoderWeights, WHERE } from './decoder-weights.js';
-import { partReader } from './parts.js';
+import { type OnnxPart, partReader } from './parts.js';
 import { type OnnxDecoderOptions, type OnnxDecoderPlan, planOnnxDecoder } from './plan-decoder.js';
 
 export interface WriteOnnxDecoderOptions extends OnnxDecoderOptions, WorkOptions {
@@ -9,9 +9,9 @@ export interface WriteOnnxDecoderOptions extends OnnxDecoderOptions, WorkOptions
 }
 
 /**
- * Writes a decoder as two files, `model.onnx` with the graph and `model.onnx_data` with the weights, which are read, packed and
- * written one at a time. Neither file appears before both are whole. Throws what `planOnnxDecoder` does, and `UNSUPPORTED` for
- * quantized weights whose zeros or scales turn out not to fit.
+ * Writes a decoder as two files, `model.onnx` with the graph and `model.onnx_data` with the weights, which are read,
+ * packed and written one at a time. Neither file appears before both are whole. Throws what `planOnnxDecoder` does, and
+ * `UNSUPPORTED` for quantized weights whose zeros or scales turn out not to fit.
  */
 export async function writeOnnxDecoder(
   config: JsonObject,
@@ -26,10 +26,7 @@ export async function writeOnnxDecoder(
   await writeFileSet([{ fileName: dataFileName, layout: data }], graphFile, WHERE, options.createSink, {
     signal: options.signal,
     onProgress: options.onProgress,
-    data: ({ name, dtype }) => {
-      const part = parts.get(name);
-      return part === undefined ? new Uint8Array(0) : bytesOf(part, dtype as 'f32');
-    },
+    data: ({ name, dtype }) => bytesOf(parts.get(name) as OnnxPart, dtype as DType),
   });
   return plan;
 }

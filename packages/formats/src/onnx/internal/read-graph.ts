@@ -20,11 +20,16 @@ import { readEntry, readInitializer, type StoredInitializer, WHERE } from './rea
 
 const LONGEST_TEXT = 16 * 1024 * 1024;
 const LONGEST_NAME = 64 * 1024;
-const LONGEST_LIST = 1024 * 1024;
-/** Nodes, attributes, tensors and values together. Far above real models; keeps what hostile bytes can grow to below 100 MB. */
+const LONGEST_NODE = 1024 * 1024;
+/**
+ * Nodes, their inputs and attributes, tensors and values together. Far above real models; keeps what hostile bytes can
+ * grow to below 100 MB.
+ */
 const MOST_PARTS = 2 ** 19;
 
 type Counter = () => void;
+
+const NODE_FIELDS: ReadonlySet<number> = new Set(Object.values(NODE));
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
@@ -78,9 +83,9 @@ export async function readModel(reader: MessageReader, message: Range): Promise<
 async function readOpset(reader: MessageReader, message: Range, into: Map<string, number>): Promise<void> {
   let domain = '';
   let version = 0;
-  await reader.fields(message, async (field) => {
-    if (field.number === OPERATOR_SET.domain) domain = await reader.text(field, LONGEST_NAME, 'a domain');
-    if (field.number === OPERATOR_SET.version) version = Number(field.value);
+  reader.parse(await reader.bytes(message, LONGEST_NAME, 'an operator set'), ({ number, value, bytes }) => {
+    if (number === OPERATOR_SET.domain) domain = reader.decodeText(bytes, 'a domain');
+    if (number === OPERATOR_SET.version) version = Number(value);
   });
   into.set(domain, version);
 }
@@ -102,70 +107,75 @@ async function readGraph(
   });
 }
 
+/** Attributes that hold more than `LONGEST_NODE` bytes (tensors, graphs) are skipped. */
 async function readNode(reader: MessageReader, message: Range, count: Counter): Promise<OnnxNode> {
   const inputs: string[] = [];
   const outputs: string[] = [];
   const attributes = new Map<string, OnnxAttribute>();
   const node: Mutable<OnnxNode> = { name: '', opType: '', domain: '', inputs, outputs, attributes };
-  const text = (field: Field) => reader.text(field, LONGEST_NAME, 'a name in a node');
-  await reader.fields(message, async (field) => {
-    if (field.number === NODE.input) inputs.push(await text(field));
-    else if (field.number === NODE.output) outputs.push(await text(field));
-    else if (field.number === NODE.name) node.name = await text(field);
-    else if (field.number === NODE.opType) node.opType = await text(field);
-    else if (field.number === NODE.domain) node.domain = await text(field);
-    else if (field.number === NODE.attribute) {
-      count();
-      await readAttribute(reader, field, attributes);
-    }
-  });
+  const visit = ({ number, bytes }: { readonly number: number; readonly bytes: Uint8Array }) => {
+    count();
+    if (number === NODE.attribute) return readAttribute(reader, bytes, attributes);
+    const text = reader.decodeText(bytes, 'a name in a node');
+    if (number === NODE.input) inputs.push(text);
+    else if (number === NODE.output) outputs.push(text);
+    else if (number === NODE.name) node.name = text;
+    else if (number === NODE.opType) node.opType = text;
+    else if (number === NODE.domain) node.domain = text;
+  };
+  if (message.end - message.start <= LONGEST_NODE) {
+    reader.parse(await reader.bytes(message, LONGEST_NODE, 'a node'), (field) => {
+      if (NODE_FIELDS.has(field.number)) visit(field);
+    });
+  } else {
+    await reader.fields(message, async (field) => {
+      if (!NODE_FIELDS.has(field.number) || field.end - field.start > LONGEST_NODE) return;
+      visit({ number: field.number, bytes: await reader.bytes(field, LONGEST_NODE, 'a part of a node') });
+    });
+  }
   if (node.opType === '') fail(`a node at offset ${message.start} names no operator`);
   return node;
 }
 
-async function readAttribute(reader: MessageReader, message: Range, into: Map<string, OnnxAttribute>): Promise<void> {
+function readAttribute(reader: MessageReader, message: Uint8Array, into: Map<string, OnnxAttribute>): void {
   let name = '';
   let type = 0;
-  let float = 0;
   let int: number | bigint = 0;
-  let string = '';
+  let string: Uint8Array = new Uint8Array(0);
   const floats: number[] = [];
   const ints: (number | bigint)[] = [];
-  await reader.fields(message, async (field) => {
-    if (field.number === ATTRIBUTE.name) name = await reader.text(field, LONGEST_NAME, 'the name of an attribute');
-    else if (field.number === ATTRIBUTE.type) type = Number(field.value);
-    else if (field.number === ATTRIBUTE.int) int = plain(field.value);
-    // What is not UTF-8 stays unread: attributes may hold any bytes.
-    else if (field.number === ATTRIBUTE.string) string = decodeText(await reader.bytes(field, LONGEST_TEXT, name));
-    else if (field.number === ATTRIBUTE.float || field.number === ATTRIBUTE.floats) {
-      for (const value of await floatsOf(reader, field)) floats.push(value);
-      float = floats[floats.length - 1] ?? 0;
-    } else if (field.number === ATTRIBUTE.ints) {
-      for (const value of await intsOf(reader, field)) ints.push(value);
+  reader.parse(message, ({ number, wireType, value, bytes }) => {
+    if (number === ATTRIBUTE.name) name = reader.decodeText(bytes, 'the name of an attribute');
+    else if (number === ATTRIBUTE.type) type = Number(value);
+    else if (number === ATTRIBUTE.int) int = plain(value);
+    else if (number === ATTRIBUTE.string) string = bytes;
+    else if (number === ATTRIBUTE.float || number === ATTRIBUTE.floats) {
+      for (const element of packedNumbers(bytes, (numbers) => numbers.float())) floats.push(element);
+    } else if (number === ATTRIBUTE.ints) {
+      if (wireType === WireType.Varint) ints.push(plain(value));
+      else for (const element of packedNumbers(bytes, (numbers) => BigInt(numbers.int64()))) ints.push(plain(element));
     }
   });
   if (into.has(name)) fail(`attribute ${JSON.stringify(name)} appears twice in a node`);
-  if (type === ATTRIBUTE_TYPES.float) into.set(name, { type: 'float', value: float });
-  else if (type === ATTRIBUTE_TYPES.int) into.set(name, { type: 'int', value: int });
-  else if (type === ATTRIBUTE_TYPES.string) into.set(name, { type: 'string', value: string });
-  else if (type === ATTRIBUTE_TYPES.floats) into.set(name, { type: 'floats', value: floats });
-  else if (type === ATTRIBUTE_TYPES.ints) into.set(name, { type: 'ints', value: ints });
-  else into.set(name, { type: 'other' });
-}
+  into.set(name, attribute());
 
-function decodeText(bytes: Uint8Array): string {
-  return new TextDecoder().decode(bytes);
-}
-
-async function floatsOf(reader: MessageReader, field: Field): Promise<number[]> {
-  const bytes = await reader.bytes(field, LONGEST_LIST, 'numbers of an attribute');
-  return [...packedNumbers(bytes, (numbers) => numbers.float())];
-}
-
-async function intsOf(reader: MessageReader, field: Field): Promise<(number | bigint)[]> {
-  if (field.wireType === WireType.Varint) return [plain(field.value)];
-  const bytes = await reader.bytes(field, LONGEST_LIST, 'numbers of an attribute');
-  return [...packedNumbers(bytes, (numbers) => plain(BigInt(numbers.int64())))];
+  function attribute(): OnnxAttribute {
+    switch (type) {
+      case ATTRIBUTE_TYPES.float:
+        return { type: 'float', value: floats[0] ?? 0 };
+      case ATTRIBUTE_TYPES.int:
+        return { type: 'int', value: int };
+      case ATTRIBUTE_TYPES.string:
+        // Attributes may hold any bytes: what is not UTF-8 is replaced, not refused.
+        return { type: 'string', value: new TextDecoder().decode(string) };
+      case ATTRIBUTE_TYPES.floats:
+        return { type: 'floats', value: floats };
+      case ATTRIBUTE_TYPES.ints:
+        return { type: 'ints', value: ints };
+      default:
+        return { type: 'other' };
+    }
+  }
 }
 
 function plain(value: bigint): number | bigint {
@@ -175,34 +185,33 @@ function plain(value: bigint): number | bigint {
 
 async function readValue(reader: MessageReader, message: Range): Promise<OnnxValue> {
   const value: Mutable<OnnxValue> = { name: '' };
-  await reader.fields(message, async (field) => {
-    if (field.number === VALUE.name) value.name = await reader.text(field, LONGEST_NAME, 'the name of a value');
-    if (field.number === VALUE.type) {
-      await reader.fields(field, async (type) => {
-        if (type.number === TYPE.tensor) await readTensorType(reader, type, value);
-      });
-    }
+  reader.parse(await reader.bytes(message, LONGEST_NODE, 'an input or output'), (field) => {
+    if (field.number === VALUE.name) value.name = reader.decodeText(field.bytes, 'the name of a value');
+    if (field.number !== VALUE.type) return;
+    reader.parse(field.bytes, (type) => {
+      if (type.number === TYPE.tensor) readTensorType(reader, type.bytes, value);
+    });
   });
   return value;
 }
 
-async function readTensorType(reader: MessageReader, message: Range, value: Mutable<OnnxValue>): Promise<void> {
-  await reader.fields(message, async (field) => {
-    if (field.number === TENSOR_TYPE.elementType) value.dtype = ONNX_DATA_TYPES[Number(field.value)];
-    if (field.number !== TENSOR_TYPE.shape) return;
+function readTensorType(reader: MessageReader, message: Uint8Array, into: Mutable<OnnxValue>): void {
+  reader.parse(message, ({ number, value, bytes }) => {
+    if (number === TENSOR_TYPE.elementType) into.dtype = ONNX_DATA_TYPES[Number(value)];
+    if (number !== TENSOR_TYPE.shape) return;
     const shape: (number | string)[] = [];
-    value.shape = shape;
-    await reader.fields(field, async (dimension) => {
-      if (dimension.number === SHAPE.dim) shape.push(await readDimension(reader, dimension));
+    into.shape = shape;
+    reader.parse(bytes, (dimension) => {
+      if (dimension.number === SHAPE.dim) shape.push(readDimension(reader, dimension.bytes));
     });
   });
 }
 
-async function readDimension(reader: MessageReader, message: Range): Promise<number | string> {
+function readDimension(reader: MessageReader, message: Uint8Array): number | string {
   let size: number | string = '';
-  await reader.fields(message, async (field) => {
-    if (field.number === DIMENSION.value) size = Number(field.value);
-    if (field.number === DIMENSION.parameter) size = await reader.text(field, LONGEST_NAME, 'the name of a dimension');
+  reader.parse(message, ({ number, value, bytes }) => {
+    if (number === DIMENSION.value) size = Number(value);
+    if (number === DIMENSION.parameter) size = reader.decodeText(bytes, 'the name of a dimension');
   });
   return size;
 }

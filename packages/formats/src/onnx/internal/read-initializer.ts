@@ -23,6 +23,7 @@ export interface StoredInitializer {
 
 export const WHERE = 'onnx';
 const LONGEST_NAME = 64 * 1024;
+const LONGEST_ENTRY = 16 * 1024 * 1024;
 const HIGHEST_RANK = 64;
 
 /** The field that keeps elements of a type one by one. Source: the comments of TensorProto. */
@@ -109,9 +110,9 @@ async function readDims(reader: MessageReader, draft: Draft, field: Field): Prom
 export async function readEntry(reader: MessageReader, message: Range, into: Map<string, string>): Promise<void> {
   let key = '';
   let value = '';
-  await reader.fields(message, async (field) => {
-    if (field.number === ENTRY.key) key = await reader.text(field, LONGEST_NAME, 'a key');
-    if (field.number === ENTRY.value) value = await reader.text(field, 16 * 1024 * 1024, `the value of ${key}`);
+  reader.parse(await reader.bytes(message, LONGEST_ENTRY, 'a key with its value'), ({ number, bytes }) => {
+    if (number === ENTRY.key) key = reader.decodeText(bytes, 'a key');
+    if (number === ENTRY.value) value = reader.decodeText(bytes, `the value of ${key}`);
   });
   if (into.has(key)) {
     throw new HalftoneError('FORMAT', `key ${JSON.stringify(key)} appears twice`, { where: WHERE, details: { key } });
@@ -127,8 +128,8 @@ function findElements(draft: Draft, message: Range, dtype: DType, byteLength: nu
   if (typed === undefined) return rawPlace(draft, { start: message.start, end: message.start }, byteLength);
   const packedOnce = typed.count === 1 && typed.last.wireType === WireType.LengthDelimited;
   if ((dtype === 'f32' || dtype === 'f64') && packedOnce) return rawPlace(draft, typed.last, byteLength);
-  // A varint of one byte holds up to eight bytes of elements.
-  if (byteLength > 8 * typed.bytes) {
+  // Each element, or byte of several, takes a varint of one byte at least.
+  if (byteLength > Math.max(1, DTYPES[dtype].bits / 8) * typed.bytes) {
     fail('FORMAT', `${draft.name}: ${typed.bytes} bytes of data are too few for shape [${draft.dims}]`, draft);
   }
   return { type: 'typed', field, message, byteLength: typed.bytes };

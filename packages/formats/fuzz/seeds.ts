@@ -57,6 +57,16 @@ export async function ggufSeeds(): Promise<Uint8Array[]> {
   ];
 }
 
+/** A model split into one part. */
+export async function ggufSplitSeeds(): Promise<Uint8Array[]> {
+  const split: GgufMetadataEntry[] = [
+    { key: 'split.no', type: 'u16', value: 0 },
+    { key: 'split.count', type: 'u16', value: 1 },
+    { key: 'split.tensors.count', type: 'i32', value: 2 },
+  ];
+  return [await ggufBytes([entry('a', 'f32', 2, 2), entry('b', 'Q4_0', 32)], split)];
+}
+
 /** One block of each of these types, two types a file. */
 export function ggmlBlockSeeds(types: readonly GgmlType[]): Promise<Uint8Array[]> {
   const pairs = Array.from({ length: Math.ceil(types.length / 2) }, (_, i) => types.slice(2 * i, 2 * i + 2));
@@ -107,6 +117,18 @@ export function llama2cSeeds(): Uint8Array[] {
     new Int32Array(bytes.buffer, 0, 7).set([dim, hidden, 1, heads, kvHeads, vocabulary, context]);
     return bytes;
   });
+}
+
+/** Three special tokens, 256 bytes, three pieces. */
+export function llama2cTokenizerSeeds(): Uint8Array[] {
+  const texts = ['<unk>', '\n<s>\n', '\n</s>\n', ...Array.from({ length: 256 }, (_, i) => `<0x${i}>`), 'a', 'b', 'ab'];
+  const parts = texts.map((text, i) => {
+    const head = Buffer.alloc(8);
+    head.writeFloatLE(-i);
+    head.writeInt32LE(text.length, 4);
+    return Buffer.concat([head, Buffer.from(text)]);
+  });
+  return [new Uint8Array(Buffer.concat([Buffer.alloc(4), ...parts]))];
 }
 
 const STATISTICS = {

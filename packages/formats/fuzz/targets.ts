@@ -8,13 +8,17 @@ import {
   huggingFaceToGguf,
   imatrixMeans,
   imatrixStatistics,
+  joinGgufSplits,
   llama2c,
   llama2cConfig,
   openSafetensorsShards,
   parseSafetensorsIndex,
+  planGgufMetadataEdit,
+  readGgufHeader,
   readImatrix,
   safetensors,
   tokenizerFromGguf,
+  tokenizerFromLlama2c,
   tokenizerToGguf,
   unpackGgml,
 } from '../src/index.js';
@@ -27,11 +31,13 @@ import {
   ggmlBlockSeeds,
   ggufModelSeeds,
   ggufSeeds,
+  ggufSplitSeeds,
   ggufTokenizerSeeds,
   imatrixDatSeeds,
   imatrixGgufSeeds,
   jsonSeeds,
   llama2cSeeds,
+  llama2cTokenizerSeeds,
   SENTENCEPIECE_TOKENIZER,
   safetensorsSeeds,
 } from './seeds.js';
@@ -56,6 +62,19 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
     name: 'gguf',
     seeds: ggufSeeds,
     read: async (bytes) => readAll((await gguf.open(source(bytes))).tensors),
+  },
+  {
+    name: 'gguf-edit',
+    seeds: ggufSeeds,
+    read: async (bytes) =>
+      planGgufMetadataEdit(await readGgufHeader(source(bytes)), { set: [{ key: 'new', type: 'bool', value: true }] }),
+    // The header is built in a buffer of 64 kB.
+    allocation: (inputBytes) => 8 * inputBytes + 128 * 1024,
+  },
+  {
+    name: 'gguf-split',
+    seeds: ggufSplitSeeds,
+    read: async (bytes) => readAll(joinGgufSplits([await gguf.open(source(bytes))]).tensors),
   },
   {
     name: 'ggml-blocks',
@@ -84,6 +103,11 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
     name: 'tokenizer-from-gguf',
     seeds: ggufTokenizerSeeds,
     read: async (bytes) => tokenizerFromGguf((await gguf.open(source(bytes))).metadata),
+  },
+  {
+    name: 'tokenizer-from-llama2c',
+    seeds: llama2cTokenizerSeeds,
+    read: (bytes) => tokenizerFromLlama2c(bytes, 262),
   },
   {
     name: 'tokenizer-to-gguf',

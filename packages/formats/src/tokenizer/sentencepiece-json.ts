@@ -5,7 +5,7 @@ import { mergesFromScores } from './merges-from-scores.js';
 export const TOKEN_TYPE = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 
 /** Merges are looked for at every place of every token. The longest of real vocabularies have some 200 characters. */
-const LONGEST_TOKEN = 1024;
+const LONGEST_TOKEN = 512;
 
 export interface SentencePieceToken {
   readonly text: string;

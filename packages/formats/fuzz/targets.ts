@@ -80,8 +80,8 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
     name: 'ggml-blocks',
     seeds: () => ggmlBlockSeeds(Object.keys(GGML_CODECS) as GgmlType[]),
     read: decodeBlocks,
-    // A block of 34 bits decodes to 256 floats, and is unpacked on the way.
-    allocation: (inputBytes) => 200 * inputBytes + 64 * 1024,
+    // A block of 50 bytes decodes to 256 floats and is unpacked on the way; each IQ type has a table of up to 128 KiB beside it.
+    allocation: (inputBytes) => 200 * inputBytes + 2 ** 20,
   },
   {
     name: 'gguf-model',

@@ -90,6 +90,23 @@ export async function llamaLogits(
   return (await llamaWindowLogits(path, [tokens], options)).windows[0];
 }
 
+/** An encoder's last hidden states, `[window.length, embedding]` row-major for each window, without pooling. */
+export async function llamaEmbeddings(
+  path: string,
+  windows: readonly (readonly number[])[],
+  options: Omit<LlamaRunOptions, 'from'> = {},
+): Promise<Float32Array[]> {
+  const { result, binary } = await askWorker('embeddings', runInput(path, windows, 0, options), options);
+  const { width } = result as { width: number };
+  const values = floats(binary);
+  let start = 0;
+  return windows.map(({ length }) => {
+    const part = values.subarray(start, start + length * width);
+    start += length * width;
+    return part;
+  });
+}
+
 /**
  * Negative log-likelihood, in nats, of each token of each window given those before it in the window. The first token of
  * a window has none, so a window gives `length - max(1, from)` losses: entry i belongs to token `max(1, from) + i`.

@@ -72,7 +72,12 @@ export function affineWeight(q: QuantizedTensor, where: string): AffineWeight {
   const half = grid.signed ? 2 ** (grid.bits - 1) : 0;
   const given = spread(q.parts.zeros);
   const zeros = new Float32Array(count);
-  for (let i = 0; i < count; i++) zeros[i] = (given?.[i] ?? 0) + half;
+  for (let i = 0; i < count; i++) {
+    const zero = given?.[i] ?? 0;
+    zeros[i] = zero + half;
+    if (!Number.isNaN(zero) && (zeros[i] as number) - half !== zero)
+      refuse(`zero ${zero} of signed codes cannot be moved by ${half}`);
+  }
   const factor = q.parts.globalScale ?? 1;
   const scales = spread(q.parts.scales) ?? new Float32Array(count).fill(1);
   const offsets = spread(q.parts.offsets);
@@ -94,9 +99,10 @@ export function affineWeight(q: QuantizedTensor, where: string): AffineWeight {
 
 function unsignedCodes(codes: CodeArray, half: number, bits: number, where: string): Uint8Array | Uint16Array {
   const out = bits > 8 ? new Uint16Array(codes.length) : new Uint8Array(codes.length);
+  const limit = 2 ** bits;
   for (let i = 0; i < codes.length; i++) {
     const code = (codes[i] as number) + half;
-    if (code < 0 || code >= 2 ** bits) {
+    if (code < 0 || code >= limit) {
       throw new HalftoneError('RANGE', `code ${codes[i]} at element ${i} does not fit in ${bits} bits`, { where });
     }
     out[i] = code;

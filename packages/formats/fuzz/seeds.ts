@@ -11,6 +11,7 @@ import {
   writeSafetensors,
 } from '../src/index.js';
 import { TINY_MODELS, tinyTensors } from '../test/support/tiny-models.js';
+import { sentencePieceTokenizer, wordPieceTokenizer } from '../test/support/tokenizers.js';
 
 /** Small valid files that fuzzing starts from. */
 
@@ -168,26 +169,11 @@ export const BYTE_LEVEL_TOKENIZER = {
   model: { type: 'BPE', vocab: { '<|end|>': 0, a: 1, b: 2, ab: 3, Ġ: 4 }, merges: ['a b'] },
 };
 
-export const SENTENCEPIECE_TOKENIZER = {
-  added_tokens: [
-    { id: 0, content: '<unk>', special: true },
-    { id: 1, content: '<s>', special: true },
-  ],
-  normalizer: { type: 'Sequence', normalizers: [{ type: 'Replace', pattern: { String: ' ' }, content: '▁' }] },
-  pre_tokenizer: null,
-  post_processor: null,
-  model: {
-    type: 'BPE',
-    byte_fallback: true,
-    unk_token: '<unk>',
-    vocab: { '<unk>': 0, '<s>': 1, '<0x0A>': 2, a: 3, b: 4, ab: 5, '▁': 6 },
-    merges: [['a', 'b']],
-  },
-};
+/** `tokenizer.json` of every kind that has a GGUF form. */
+export const TOKENIZERS = [BYTE_LEVEL_TOKENIZER, sentencePieceTokenizer(), wordPieceTokenizer()];
 
 export async function ggufTokenizerSeeds(): Promise<Uint8Array[]> {
-  const files = [BYTE_LEVEL_TOKENIZER, SENTENCEPIECE_TOKENIZER];
-  return Promise.all(files.map((json) => ggufBytes([], tokenizerToGguf(json, { eos: 0, vocabularySize: 8 }))));
+  return Promise.all(TOKENIZERS.map((json) => ggufBytes([], tokenizerToGguf(json, { eos: 0 }))));
 }
 
 export function jsonSeeds(...values: readonly object[]): Uint8Array[] {

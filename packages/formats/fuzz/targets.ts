@@ -22,6 +22,7 @@ import {
   tokenizerToGguf,
   unpackGgml,
 } from '../src/index.js';
+import { TINY_ARCHITECTURES, tinyShapes } from '../test/support/tiny-architectures.js';
 import { TINY_MODELS, tinyTensors } from '../test/support/tiny-models.js';
 import type { FuzzTarget } from './fuzz.js';
 import { mutateJson } from './mutate-json.js';
@@ -38,8 +39,8 @@ import {
   jsonSeeds,
   llama2cSeeds,
   llama2cTokenizerSeeds,
-  SENTENCEPIECE_TOKENIZER,
   safetensorsSeeds,
+  TOKENIZERS,
 } from './seeds.js';
 
 type Json = Readonly<Record<string, unknown>>;
@@ -111,19 +112,24 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   },
   {
     name: 'tokenizer-to-gguf',
-    seeds: () => jsonSeeds(BYTE_LEVEL_TOKENIZER, SENTENCEPIECE_TOKENIZER),
+    seeds: () => jsonSeeds(...TOKENIZERS),
     mutate: mutateText,
     read: (bytes) => withObject(bytes, (json) => tokenizerToGguf(json)),
   },
   {
     name: 'config-to-gguf',
-    seeds: () => jsonSeeds(...Object.values(TINY_MODELS)),
+    seeds: () => jsonSeeds(...Object.values(TINY_MODELS), ...Object.values(TINY_ARCHITECTURES)),
     mutate: mutateText,
     read: (bytes) =>
       withObject(bytes, (configJson) => {
+        const tokenizerJson = BYTE_LEVEL_TOKENIZER;
         for (const model of Object.values(TINY_MODELS)) {
           if (model.model_type === configJson.model_type)
-            huggingFaceToGguf({ configJson, tensors: tinyTensors(model), tokenizerJson: BYTE_LEVEL_TOKENIZER });
+            huggingFaceToGguf({ configJson, tensors: tinyTensors(model), tokenizerJson });
+        }
+        for (const model of Object.values(TINY_ARCHITECTURES)) {
+          if (model.model_type === configJson.model_type)
+            huggingFaceToGguf({ configJson, tensors: tinyShapes(model), tokenizerJson });
         }
       }),
   },

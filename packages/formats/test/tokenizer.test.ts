@@ -317,10 +317,10 @@ it('refuses tokens so long that looking for merges would not end', () => {
   expect(() => tokenizerFromGguf(metadata)).toThrow(/1000000 characters/);
 });
 
-it('refuses ids with more holes between them than tokens, unless told the size', () => {
+it('refuses ids with absurd holes between them', () => {
   const json = byteLevelJson(GPT2);
   const far = { ...json, added_tokens: [{ id: 4_000_000_000, content: 'far', special: true }] };
-  expect(() => tokenizerToGguf(far)).toThrow(/vocabularySize/);
+  expect(() => tokenizerToGguf(far)).toThrow(/4000000000/);
   const near = { ...json, added_tokens: [{ id: 1000, content: 'near', special: true }] };
   const tokens = tokenizerToGguf(near).find(({ key }) => key === 'tokenizer.ggml.tokens')?.value;
   expect((tokens as string[]).length).toBe(1001);

@@ -13,7 +13,7 @@ import { writeGguf, writeSafetensors } from '../src/index.js';
 import { fileSink, openCheckpointPath } from '../src/node.js';
 
 const TENSORS = 64;
-const REPEATS = 5;
+const REPEATS = 9;
 const PIECE_BYTES = 64 * 1024 * 1024;
 const GOAL = 0.8;
 const COLUMNS = 4096;

@@ -12,6 +12,7 @@ import {
 } from '../src/index.js';
 import { TINY_MODELS, tinyTensors } from '../test/support/tiny-models.js';
 import { npyFile, zipFile } from '../test/support/zip-files.js';
+import { sentencePieceTokenizer, wordPieceTokenizer } from '../test/support/tokenizers.js';
 
 /** Small valid files that fuzzing starts from. */
 
@@ -56,6 +57,16 @@ export async function ggufSeeds(): Promise<Uint8Array[]> {
     await ggufBytes([], GGUF_VALUES.slice(2)),
     await ggufBytes([entry('cube', 'bf16', 2, 1, 2, 2)], []),
   ];
+}
+
+/** A model split into one part. */
+export async function ggufSplitSeeds(): Promise<Uint8Array[]> {
+  const split: GgufMetadataEntry[] = [
+    { key: 'split.no', type: 'u16', value: 0 },
+    { key: 'split.count', type: 'u16', value: 1 },
+    { key: 'split.tensors.count', type: 'i32', value: 2 },
+  ];
+  return [await ggufBytes([entry('a', 'f32', 2, 2), entry('b', 'Q4_0', 32)], split)];
 }
 
 /** One block of each of these types, two types a file. */
@@ -108,6 +119,18 @@ export function llama2cSeeds(): Uint8Array[] {
     new Int32Array(bytes.buffer, 0, 7).set([dim, hidden, 1, heads, kvHeads, vocabulary, context]);
     return bytes;
   });
+}
+
+/** Three special tokens, 256 bytes, three pieces. */
+export function llama2cTokenizerSeeds(): Uint8Array[] {
+  const texts = ['<unk>', '\n<s>\n', '\n</s>\n', ...Array.from({ length: 256 }, (_, i) => `<0x${i}>`), 'a', 'b', 'ab'];
+  const parts = texts.map((text, i) => {
+    const head = Buffer.alloc(8);
+    head.writeFloatLE(-i);
+    head.writeInt32LE(text.length, 4);
+    return Buffer.concat([head, Buffer.from(text)]);
+  });
+  return [new Uint8Array(Buffer.concat([Buffer.alloc(4), ...parts]))];
 }
 
 const STATISTICS = {
@@ -173,6 +196,9 @@ export const SENTENCEPIECE_TOKENIZER = {
 export async function ggufTokenizerSeeds(): Promise<Uint8Array[]> {
   const files = [BYTE_LEVEL_TOKENIZER, SENTENCEPIECE_TOKENIZER];
   return Promise.all(files.map((json) => ggufBytes([], tokenizerToGguf(json, { eos: 0 }))));
+/** `tokenizer.json` of every kind that has a GGUF form. */
+export const TOKENIZERS = [BYTE_LEVEL_TOKENIZER, sentencePieceTokenizer(), wordPieceTokenizer()];
+  return Promise.all(TOKENIZERS.map((json) => ggufBytes([], tokenizerToGguf(json, { eos: 0 }))));
 }
 
 export function jsonSeeds(...values: readonly object[]): Uint8Array[] {

@@ -8,17 +8,22 @@ import {
   huggingFaceToGguf,
   imatrixMeans,
   imatrixStatistics,
+  joinGgufSplits,
   llama2c,
   llama2cConfig,
   openSafetensorsShards,
   parseSafetensorsIndex,
+  planGgufMetadataEdit,
+  readGgufHeader,
   readImatrix,
   safetensors,
   tokenizerFromGguf,
+  tokenizerFromLlama2c,
   tokenizerToGguf,
   unpackGgml,
 } from '../src/index.js';
 import { npy, npz } from '../src/npy.js';
+import { TINY_ARCHITECTURES, tinyShapes } from '../test/support/tiny-architectures.js';
 import { TINY_MODELS, tinyTensors } from '../test/support/tiny-models.js';
 import type { FuzzTarget } from './fuzz.js';
 import { LAYOUT_TARGETS } from './layout-targets.js';
@@ -28,6 +33,7 @@ import {
   ggmlBlockSeeds,
   ggufModelSeeds,
   ggufSeeds,
+  ggufSplitSeeds,
   ggufTokenizerSeeds,
   imatrixDatSeeds,
   imatrixGgufSeeds,
@@ -36,7 +42,9 @@ import {
   npySeeds,
   npzSeeds,
   SENTENCEPIECE_TOKENIZER,
+  llama2cTokenizerSeeds,
   safetensorsSeeds,
+  TOKENIZERS,
 } from './seeds.js';
 
 type Json = Readonly<Record<string, unknown>>;
@@ -59,6 +67,19 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
     name: 'gguf',
     seeds: ggufSeeds,
     read: async (bytes) => readAll((await gguf.open(source(bytes))).tensors),
+  },
+  {
+    name: 'gguf-edit',
+    seeds: ggufSeeds,
+    read: async (bytes) =>
+      planGgufMetadataEdit(await readGgufHeader(source(bytes)), { set: [{ key: 'new', type: 'bool', value: true }] }),
+    // The header is built in a buffer of 64 kB.
+    allocation: (inputBytes) => 8 * inputBytes + 128 * 1024,
+  },
+  {
+    name: 'gguf-split',
+    seeds: ggufSplitSeeds,
+    read: async (bytes) => readAll(joinGgufSplits([await gguf.open(source(bytes))]).tensors),
   },
   {
     name: 'ggml-blocks',
@@ -89,20 +110,30 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
     read: async (bytes) => tokenizerFromGguf((await gguf.open(source(bytes))).metadata),
   },
   {
+    name: 'tokenizer-from-llama2c',
+    seeds: llama2cTokenizerSeeds,
+    read: (bytes) => tokenizerFromLlama2c(bytes, 262),
+  },
+  {
     name: 'tokenizer-to-gguf',
-    seeds: () => jsonSeeds(BYTE_LEVEL_TOKENIZER, SENTENCEPIECE_TOKENIZER),
+    seeds: () => jsonSeeds(...TOKENIZERS),
     mutate: mutateText,
     read: (bytes) => withObject(bytes, (json) => tokenizerToGguf(json)),
   },
   {
     name: 'config-to-gguf',
-    seeds: () => jsonSeeds(...Object.values(TINY_MODELS)),
+    seeds: () => jsonSeeds(...Object.values(TINY_MODELS), ...Object.values(TINY_ARCHITECTURES)),
     mutate: mutateText,
     read: (bytes) =>
       withObject(bytes, (configJson) => {
+        const tokenizerJson = BYTE_LEVEL_TOKENIZER;
         for (const model of Object.values(TINY_MODELS)) {
           if (model.model_type === configJson.model_type)
-            huggingFaceToGguf({ configJson, tensors: tinyTensors(model), tokenizerJson: BYTE_LEVEL_TOKENIZER });
+            huggingFaceToGguf({ configJson, tensors: tinyTensors(model), tokenizerJson });
+        }
+        for (const model of Object.values(TINY_ARCHITECTURES)) {
+          if (model.model_type === configJson.model_type)
+            huggingFaceToGguf({ configJson, tensors: tinyShapes(model), tokenizerJson });
         }
       }),
   },

@@ -19,10 +19,12 @@ export interface GgufEditPlan {
 }
 
 /**
- * The header of a GGUF file after changes of its metadata. Tensors keep their names, types, shapes and places. A pure function.
+ * The header of a GGUF file after changes of its metadata. Tensors keep their names, types, shapes and places. A version 2 file
+ * becomes version 3, which differs in nothing else. A pure function.
  *
  * Throws `UNSUPPORTED` for keys that the data's layout follows from (`general.alignment`, `split.*`), `RANGE` for keys that are
- * not there or named twice, `FORMAT` for a new name that is taken, `DTYPE` for values that do not fit their type.
+ * not there or named twice, `FORMAT` for a new name that is taken, `DTYPE` for values that do not fit their type, `SHAPE` for
+ * files with tensors that our writer refuses (without elements).
  */
 export function planGgufMetadataEdit(header: GgufHeader, edits: GgufMetadataEdits): GgufEditPlan {
   const { set = [], rename = new Map<string, string>(), remove = [] } = edits;

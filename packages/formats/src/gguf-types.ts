@@ -75,7 +75,7 @@ export const GGUF_SCALAR_BYTES: Readonly<Record<GgufScalarType, number>> = {
 };
 
 export function ggufScalarType(id: number): GgufScalarType | undefined {
-  return (Object.keys(GGUF_SCALAR_IDS) as GgufScalarType[]).find((type) => GGUF_SCALAR_IDS[type] === id);
+  return keyOf(GGUF_SCALAR_IDS, id);
 }
 
 export const GGUF_VERSION = 3;
@@ -141,9 +141,12 @@ const OTHER_NAMES: Readonly<Record<number, string>> = {
 
 /** The storage type of a ggml type id; undefined for those not read here. */
 export function storageTypeOf(id: number): StorageType | undefined {
-  for (const [type, typeId] of Object.entries({ ...BLOCK_TYPE_IDS, ...ELEMENT_IDS })) {
-    if (typeId === id) return type as StorageType;
-  }
+  return keyOf(ELEMENT_IDS, id) ?? keyOf(BLOCK_TYPE_IDS, id);
+}
+
+/** Asked for every key and tensor of a file, so it allocates nothing. */
+function keyOf<K extends string>(ids: Readonly<Partial<Record<K, number>>>, id: number): K | undefined {
+  for (const key in ids) if (ids[key] === id) return key;
   return undefined;
 }
 

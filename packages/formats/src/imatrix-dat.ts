@@ -2,6 +2,7 @@ import { type ByteSink, type ByteSource, HalftoneError, nativeData, type ReadOpt
 import { checkImatrixEntry, type Imatrix, type ImatrixEntry } from './imatrix-entry.js';
 import { abortOnFailure } from './internal/abort-on-failure.js';
 import { byteBuilder } from './internal/byte-builder.js';
+import { isWellFormed } from './internal/utf8.js';
 
 const LARGEST_I32 = 0x7fff_ffff;
 /** Name length, one character, calls, length and one value: the least that an entry takes. */
@@ -58,13 +59,14 @@ export async function writeImatrixDat(sink: ByteSink, imatrix: Imatrix): Promise
 
 function encode(imatrix: Imatrix): Uint8Array {
   const { datasets, chunkCount = 0, entries } = imatrix;
-  if (entries.size === 0) unsupported('an importance matrix without entries; collect some');
-  if (datasets.length > 1) unsupported('names one data set and not several; keep one, or write GGUF');
+  if (entries.size === 0) unsupported('no entries; collect some');
+  if (datasets.length > 1) unsupported(`${datasets.length} data sets; keep one, or write GGUF`);
   checkI32(chunkCount, 'the number of chunks');
   const builder = byteBuilder();
   const i32 = (value: number) => builder.u32(value >>> 0);
   const text = (value: string) => {
     const bytes = new TextEncoder().encode(value);
+    if (!isWellFormed(value)) unsupported(`the name ${JSON.stringify(value)}, which is not valid Unicode; rename it`);
     if (bytes.length > LONGEST_NAME) unsupported(`a name of ${bytes.length} bytes; shorten it to ${LONGEST_NAME}`);
     i32(bytes.length);
     builder.bytes(bytes);

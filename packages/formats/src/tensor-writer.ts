@@ -152,7 +152,10 @@ export interface FilePlan {
  */
 export type SinkFactory = (fileName: string, expectedBytes: number, remainingBytes: number) => Awaitable<ByteSink>;
 
-/** Writes a set of files; none appears before all are written. `last` (an index) is committed after the others. */
+/**
+ * Writes a set of files; none appears before all are written. `last` (an index) is committed after the others. Only if putting
+ * them in place fails midway, after all bytes are on the disk, some are new and some are not.
+ */
 export async function writeFileSet(
   files: readonly FilePlan[],
   last: FilePlan | undefined,

@@ -155,8 +155,9 @@ describe('importance matrices', () => {
         'UNSUPPORTED',
         ...words,
       );
-    await refuse({ datasets: ['a', 'b'] }, 'one data set');
-    await refuse({ entries: new Map() }, 'without entries');
+    await refuse({ datasets: ['a', 'b'] }, '2 data sets');
+    await refuse({ datasets: ['\ud800'] }, 'Unicode');
+    await refuse({ entries: new Map() }, 'no entries');
     await refuse({ entries: new Map([[EXPERTS, entry([1, 2], [1, 2])]]) }, 'experts');
     await refuse({ entries: new Map([[Q, entry([1, 2], [0])]]) }, 'experts');
     await refuse({ entries: new Map([[Q, entry([1], [1], [1])]]) }, 'sums of inputs');

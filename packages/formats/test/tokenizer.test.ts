@@ -306,3 +306,22 @@ function llama2cEncode(bytes: Uint8Array, text: string): number[] {
     tokens.splice(best, 2, bestId);
   }
 }
+
+it('refuses tokens so long that looking for merges would not end', () => {
+  const metadata = new Map<string, string | string[] | Float32Array | Int32Array>([
+    ['tokenizer.ggml.model', 'llama'],
+    ['tokenizer.ggml.tokens', ['a', 'a'.repeat(1_000_000)]],
+    ['tokenizer.ggml.scores', new Float32Array(2)],
+    ['tokenizer.ggml.token_type', Int32Array.of(1, 1)],
+  ]);
+  expect(() => tokenizerFromGguf(metadata)).toThrow(/1000000 characters/);
+});
+
+it('refuses ids with absurd holes between them', () => {
+  const json = byteLevelJson(GPT2);
+  const far = { ...json, added_tokens: [{ id: 4_000_000_000, content: 'far', special: true }] };
+  expect(() => tokenizerToGguf(far)).toThrow(/4000000000/);
+  const near = { ...json, added_tokens: [{ id: 1000, content: 'near', special: true }] };
+  const tokens = tokenizerToGguf(near).find(({ key }) => key === 'tokenizer.ggml.tokens')?.value;
+  expect((tokens as string[]).length).toBe(1001);
+});

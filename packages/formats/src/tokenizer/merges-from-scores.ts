@@ -11,6 +11,8 @@ import { MOST_CHARACTERS } from './bpe-model.js';
  */
 export function mergesFromScores(tokens: ReadonlyMap<string, number>): [string, string][] {
   const found: { readonly pair: [string, string]; readonly score: number }[] = [];
+  // Most cuts leave a part of a length that no token has: those parts are not looked up.
+  const lengths = new Set(Array.from(tokens.keys(), (text) => text.length));
   for (const [text, score] of tokens) {
     if (text.length > MOST_CHARACTERS) {
       throw new HalftoneError(
@@ -23,6 +25,7 @@ export function mergesFromScores(tokens: ReadonlyMap<string, number>): [string, 
     for (const character of text) {
       cut += character.length;
       if (cut === text.length) break;
+      if (!lengths.has(cut) || !lengths.has(text.length - cut)) continue;
       const left = text.slice(0, cut);
       const right = text.slice(cut);
       if (tokens.has(left) && tokens.has(right)) found.push({ pair: [left, right], score });

@@ -1,7 +1,11 @@
+import { HalftoneError } from '@halftone/tensor';
 import { mergesFromScores } from './merges-from-scores.js';
 
 /** `tokenizer.ggml.token_type`. Source: llama.h, `llama_token_type`. */
 export const TOKEN_TYPE = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
+
+/** Merges are looked for at every place of every token. The longest of real vocabularies have some 200 characters. */
+const LONGEST_TOKEN = 512;
 
 export interface SentencePieceToken {
   readonly text: string;
@@ -20,6 +24,16 @@ export interface SentencePieceOptions {
 export function sentencePieceJson(tokens: readonly SentencePieceToken[], options: SentencePieceOptions) {
   const mergeable = new Map<string, number>();
   for (const { text, score, type } of tokens) {
+    if (text.length > LONGEST_TOKEN) {
+      throw new HalftoneError(
+        'UNSUPPORTED',
+        `a token of ${text.length} characters; ${LONGEST_TOKEN} are read at most`,
+        {
+          where: 'tokenizer',
+          details: { length: text.length },
+        },
+      );
+    }
     if (type === TOKEN_TYPE.normal && !mergeable.has(text)) mergeable.set(text, score);
   }
   const unknown = tokens.find(({ type }) => type === TOKEN_TYPE.unknown)?.text ?? null;

@@ -61,7 +61,7 @@ describe('halftone layout', () => {
           expect(after.every((value, i) => Object.is(value, before[i]))).toBe(true);
         }
       }),
-      { numRuns: 300 },
+      { numRuns: 200 },
     );
   });
 

@@ -107,7 +107,7 @@ function files(sets: () => Tensors[]): FuzzTarget['seeds'] {
 }
 
 async function halftoneSeeds(): Promise<Uint8Array[]> {
-  const weights = fc.sample(fc.gen(), { numRuns: 12, seed: 5 }).map((g) => randomWeight(g));
+  const weights = fc.sample(fc.gen(), { numRuns: 8, seed: 5 }).map((g) => randomWeight(g));
   return Promise.all(weights.map(async (weight) => (await layoutFile(halftone, new Map([['w', weight]]))).file));
 }
 

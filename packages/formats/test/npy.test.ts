@@ -2,6 +2,7 @@ import {
   type ByteSource,
   decode,
   encode,
+  HalftoneError,
   isHalftoneError,
   type PackedTensor,
   type TensorEntry,
@@ -270,8 +271,25 @@ describe('npz', () => {
     };
     await expectFailure(() => write([entry], () => new Uint8Array(3)), 'RANGE', 'a: 3 bytes');
     await expectFailure(() => write([entry], () => new Uint8Array(5)), 'RANGE', 'a: 5 bytes');
-    await expectFailure(() => write([entry, entry], () => new Uint8Array(4)), 'FORMAT', 'one name');
+    await expectFailure(() => write([entry, entry], () => new Uint8Array(4)), 'FORMAT', 'this name');
+    const named = (name: string) => write([{ ...entry, name }], () => new Uint8Array(4));
+    await expectFailure(() => named('\ud800'), 'FORMAT', 'cannot be a name');
+    await expectFailure(() => named('x'.repeat(65_532)), 'FORMAT', 'cannot be a name');
+    const full = {
+      ...memorySink(),
+      write: () => Promise.reject(new HalftoneError('IO', 'disk full', { where: 'test' })),
+    };
+    await expectFailure(() => writeNpz(full, [entry], { data: entryBytes }), 'IO', 'disk full');
     await expectFailure(() => write([{ ...entry, dtype: 'bf16' }], () => new Uint8Array(8)), 'UNSUPPORTED', 'bf16');
+  });
+
+  it('reads after the signal that was given for opening has fired', async () => {
+    const opening = new AbortController();
+    const { tensors } = await npz.open(memory(mixed()), { signal: opening.signal });
+    opening.abort();
+    for (const tensor of tensors.values()) await tensor.read();
+    const { signal } = opening;
+    for (const tensor of tensors.values()) await expectFailure(() => tensor.read(undefined, { signal }), 'ABORTED');
   });
 
   it('refuses bombs, and sizes that lie', async () => {

@@ -91,17 +91,6 @@ function lazyWeight(checkpoint: Checkpoint, base: string): LazyQuantizedTensor {
     fail('FORMAT', `${base}: a table of shape [${table.shape}] does not fit ${words} words of codes`, { base });
   }
   expectShape(table, WHERE, [rows, 2 ** bits]);
-  const outliers = findPart(checkpoint, `${base}.rows`, ['i32'], WHERE);
-  const cols = outliers && needPart(checkpoint, `${base}.cols`, ['i32'], WHERE);
-  const vals = outliers && needPart(checkpoint, `${base}.vals`, FLOATS, WHERE);
-  if (outliers) expectShape(outliers, WHERE, [rows + 1]);
-  if (cols && vals) expectShape(vals, WHERE, [cols.shape[0] ?? 0]);
-  if (cols && vals) expectShape(cols, WHERE, [cols.shape[0] ?? 0]);
-  const fullRows = findPart(checkpoint, `${base}.full_rows`, FLOATS, WHERE);
-  const fullIndices = fullRows && needPart(checkpoint, `${base}.full_row_indices`, ['i32'], WHERE);
-  if (fullRows && fullIndices) expectShape(fullIndices, WHERE, [fullRows.shape[1] ?? 0]);
-  if (fullRows) expectShape(fullRows, WHERE, [columns, fullRows.shape[1] ?? 0]);
-  const startRows = findPart(checkpoint, `${base}.startrows`, ['i32'], WHERE);
   const shape = [rows, columns] as const;
   const grid = wideLookupGrid([rows * 2 ** bits], base, WHERE);
   const scheme: Scheme = { name: 'lookup', version: 1, grid, granularity: { type: 'tensor' } };
@@ -125,17 +114,36 @@ function lazyWeight(checkpoint: Checkpoint, base: string): LazyQuantizedTensor {
     validateQuantized(q, `${WHERE}: ${base}`);
     return parts.fullRows ? { ...q, parts: { ...q.parts, outliers: withFullRows(sparse, parts, shape, base) } } : q;
   };
-  const parts = {
-    qweight,
-    table,
-    ...(outliers && { rows: outliers }),
+  const parts = { qweight, table, ...sparseParts(checkpoint, base, shape) };
+  return storedWeight({ layout: WHERE, name: `${base}.weight`, shape, scheme, parts, decode: read });
+}
+
+/** The tensors that are added to the looked up values, those that there are. */
+function sparseParts(checkpoint: Checkpoint, base: string, [outs, ins]: readonly [number, number]) {
+  const rows = findPart(checkpoint, `${base}.rows`, ['i32'], WHERE);
+  const cols = rows && needPart(checkpoint, `${base}.cols`, ['i32'], WHERE);
+  const vals = rows && needPart(checkpoint, `${base}.vals`, FLOATS, WHERE);
+  const fullRows = findPart(checkpoint, `${base}.full_rows`, FLOATS, WHERE);
+  const fullIndices = fullRows && needPart(checkpoint, `${base}.full_row_indices`, ['i32'], WHERE);
+  const startRows = findPart(checkpoint, `${base}.startrows`, ['i32'], WHERE);
+  const count = cols?.shape[0] ?? 0;
+  const fullCount = fullRows?.shape[1] ?? 0;
+  const shapes = [
+    [rows, [outs + 1]],
+    [cols, [count]],
+    [vals, [count]],
+    [fullRows, [ins, fullCount]],
+    [fullIndices, [fullCount]],
+  ] as const;
+  for (const [part, shape] of shapes) if (part) expectShape(part, WHERE, shape);
+  return {
+    ...(rows && { rows }),
     ...(cols && { cols }),
     ...(vals && { vals }),
     ...(fullRows && { fullRows }),
     ...(fullIndices && { fullIndices }),
     ...(startRows && { startRows }),
   };
-  return storedWeight({ layout: WHERE, name: `${base}.weight`, shape, scheme, parts, decode: read });
 }
 
 /** Negative indices become large ones, which validation refuses. */
@@ -164,7 +172,11 @@ function withFullRows(
     });
   }
   const wholeRows = new Map<number, number[]>();
-  for (const [k, row] of indices.entries()) wholeRows.set(row, [...(wholeRows.get(row) ?? []), k]);
+  for (const [k, row] of indices.entries()) {
+    const before = wholeRows.get(row);
+    if (before === undefined) wholeRows.set(row, [k]);
+    else before.push(k);
+  }
   const [columns, values, rowPointers] = [[] as number[], [] as number[], new Uint32Array(rows + 1)];
   for (let row = 0; row < rows; row++) {
     for (let i = sparse?.rowPointers[row] ?? 0; i < (sparse?.rowPointers[row + 1] ?? 0); i++) {

@@ -67,6 +67,36 @@ export const vptq: WeightLayout = {
 
 function lazyWeight(checkpoint: Checkpoint, base: string, config?: JsonObject): LazyQuantizedTensor {
   const settings = vptqSettings(config, base);
+  const { rows, columns, groups, main, residual, outliers } = settings;
+  const lengths = [groups * main.centroids * main.length + (outliers ? outliers.centroids * outliers.length : 0)];
+  // One more value for outlier columns, which have no residual.
+  if (residual) lengths.push(groups * residual.centroids * main.length + 1);
+  const grid = wideLookupGrid(lengths, base, WHERE);
+  const scheme: Scheme = { name: 'lookup', version: 1, grid, granularity: { type: 'tensor' } };
+  const shape = [rows, columns] as const;
+  return storedWeight({
+    layout: WHERE,
+    name: `${base}.weight`,
+    shape,
+    scheme,
+    parts: storedParts(checkpoint, base, settings),
+    decode(parts: Parts) {
+      const tables = tablesOf(parts, lengths, settings);
+      const lookup = wideLookup(grid, shape, tables, rowFiller(parts, settings, base), base, WHERE);
+      const q: QuantizedTensor = {
+        kind: 'quantized',
+        shape,
+        scheme,
+        parts: { ...lookup, ...columnParts(parts, rows) },
+      };
+      validateQuantized(q, `${WHERE}: ${base}`);
+      return q;
+    },
+  });
+}
+
+/** The tensors of a layer, of the shapes that its settings ask for. */
+function storedParts(checkpoint: Checkpoint, base: string, settings: VptqSettings) {
   const { rows, columns, groups, groupColumns, main, residual, outliers } = settings;
   const need = <T extends DType>(suffix: string, dtypes: readonly T[]) =>
     needPart(checkpoint, `${base}.${suffix}`, dtypes, WHERE);
@@ -90,42 +120,17 @@ function lazyWeight(checkpoint: Checkpoint, base: string, config?: JsonObject): 
   const scale = findPart(checkpoint, `${base}.weight_scale`, FLOATS, WHERE);
   const bias = findPart(checkpoint, `${base}.weight_bias`, FLOATS, WHERE);
   for (const perColumn of [perm, scale, bias]) if (perColumn) expectShape(perColumn, WHERE, [columns]);
-
-  const lengths = [groups * main.centroids * main.length + (outliers ? outliers.centroids * outliers.length : 0)];
-  // One more value for outlier columns, which have no residual.
-  if (residual) lengths.push(groups * residual.centroids * main.length + 1);
-  const grid = wideLookupGrid(lengths, base, WHERE);
-  const scheme: Scheme = { name: 'lookup', version: 1, grid, granularity: { type: 'tensor' } };
-  const shape = [rows, columns] as const;
-  return storedWeight({
-    layout: WHERE,
-    name: `${base}.weight`,
-    shape,
-    scheme,
-    parts: {
-      indices,
-      centroids,
-      ...(residualCentroids && { residual: residualCentroids }),
-      ...(residualIndices && { residualIndices }),
-      ...(outlierCentroids && { outliers: outlierCentroids }),
-      ...(outlierIndices && { outlierIndices }),
-      ...(perm && { perm }),
-      ...(scale && { scale }),
-      ...(bias && { bias }),
-    },
-    decode(parts: Parts) {
-      const tables = tablesOf(parts, lengths, settings);
-      const lookup = wideLookup(grid, shape, tables, rowFiller(parts, settings, base), base, WHERE);
-      const q: QuantizedTensor = {
-        kind: 'quantized',
-        shape,
-        scheme,
-        parts: { ...lookup, ...columnParts(parts, rows) },
-      };
-      validateQuantized(q, `${WHERE}: ${base}`);
-      return q;
-    },
-  });
+  return {
+    indices,
+    centroids,
+    ...(residualCentroids && { residual: residualCentroids }),
+    ...(residualIndices && { residualIndices }),
+    ...(outlierCentroids && { outliers: outlierCentroids }),
+    ...(outlierIndices && { outlierIndices }),
+    ...(perm && { perm }),
+    ...(scale && { scale }),
+    ...(bias && { bias }),
+  };
 }
 
 /** The values of all main codebooks and then of the outliers'; those of all residual codebooks and then -0, which adds nothing. */

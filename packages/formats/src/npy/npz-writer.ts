@@ -3,6 +3,7 @@ import type { FileLayout, WriteDataOptions } from '../tensor-writer.js';
 import { loadZip, NPZ } from './internal/zip-members.js';
 import { npyLayout } from './npy-header.js';
 
+const LONGEST_NAME = 65_535 - '.npy'.length;
 /** Writing time is no part of the file, as in numpy's archives. */
 const FIRST_ZIP_DAY = [1980, 0, 1] as const;
 
@@ -10,7 +11,7 @@ const FIRST_ZIP_DAY = [1980, 0, 1] as const;
  * Writes arrays as an uncompressed archive that `np.load` opens, and commits the sink; on failure the sink is aborted. Zip64 where
  * sizes need it. `options.data` is called for one tensor after the other. Needs `@zip.js/zip.js`.
  *
- * Throws `UNSUPPORTED` for types that numpy does not have, `FORMAT` for two tensors of one name, `RANGE` for data of another size.
+ * Throws `UNSUPPORTED` for types that numpy does not have, `FORMAT` for two tensors of one name and names over 64 kB, `RANGE` for data of another size.
  */
 export async function writeNpz(
   sink: ByteSink,
@@ -19,9 +20,7 @@ export async function writeNpz(
 ): Promise<void> {
   try {
     const layouts = entries.map(npyLayout);
-    if (new Set(entries.map(({ name }) => name)).size < entries.length) {
-      throw new HalftoneError('FORMAT', 'two tensors have one name; rename one', { where: NPZ });
-    }
+    checkNames(entries);
     const { ZipWriter } = await loadZip();
     const zip = new ZipWriter(new WritableStream<Uint8Array>({ write: (bytes) => sink.write(bytes) }), {
       level: 0,
@@ -33,7 +32,9 @@ export async function writeNpz(
       throwIfAborted(options.signal, NPZ);
       options.onProgress?.({ stage: 'write', done, total: layouts.length });
       const name = `${layout.tensors[0]?.name}.npy`;
-      await zip.add(name, { readable: readable(pieces(layout, options)), size: layout.byteLength } as never);
+      // By the size zip.js knows whether the member needs zip64.
+      const member = { readable: readable(pieces(layout, options)), size: layout.byteLength };
+      await zip.add(name, member);
     }
     await zip.close();
     options.onProgress?.({ stage: 'write', done: layouts.length, total: layouts.length });
@@ -41,6 +42,22 @@ export async function writeNpz(
   } catch (error) {
     await sink.abort();
     throw error;
+  }
+}
+
+/** Names as zip archives hold them: up to 65535 bytes of UTF-8. */
+function checkNames(entries: readonly TensorEntry[]): void {
+  const names = new Set<string>();
+  for (const { name } of entries) {
+    const fits = !/\p{Surrogate}/u.test(name) && new TextEncoder().encode(name).length <= LONGEST_NAME;
+    if (fits && !names.has(name)) names.add(name);
+    else {
+      const problem = fits ? 'two tensors have this name' : 'cannot be a name in an archive';
+      throw new HalftoneError('FORMAT', `${JSON.stringify(name.slice(0, 100))}: ${problem}; rename it`, {
+        where: NPZ,
+        details: { name },
+      });
+    }
   }
 }
 

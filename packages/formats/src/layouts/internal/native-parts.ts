@@ -180,7 +180,8 @@ export function storedShape({ dtype, shape }: NativeTensor): { dtype: StorageTyp
 }
 
 function storedForm(part: PackedTensor): PackedTensor {
-  return packed(storedShape(part).dtype, storedShape(part).shape, part.bytes);
+  const { dtype, shape } = storedShape(part);
+  return packed(dtype, shape, part.bytes);
 }
 
 /** The inverse of `storePart`. */

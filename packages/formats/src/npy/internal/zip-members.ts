@@ -44,7 +44,9 @@ export async function openZipMembers(
   options?: ReadOptions,
 ): Promise<Map<string, ZipMember>> {
   const { ZipReader } = await loadZip();
-  const zip = new ZipReader(zipReader(archive, options), { useWebWorkers: false, checkCrc32: true });
+  let opening = options;
+  const reader = zipReader(archive, () => opening);
+  const zip = new ZipReader(reader, { useWebWorkers: false, checkCrc32: true });
   const entries = await asFormatErrors(archive.name, () => zip.getEntries({ filenameValidation: 'tolerant' }));
   const members = new Map<string, ZipMember>();
   const ranges: [number, number, string][] = [];
@@ -58,6 +60,8 @@ export async function openZipMembers(
     const source = stored ? storedSource(archive, entry, dataStart) : deflatedSource(entry, limits);
     members.set(name, { source, compressedBytes: entry.compressedSize });
   }
+  // A signal given for opening has no say in later reads.
+  opening = undefined;
   ranges.sort(([a], [b]) => a - b);
   for (const [i, [start, , name]] of ranges.entries()) {
     const before = ranges[i - 1];
@@ -67,10 +71,11 @@ export async function openZipMembers(
 }
 
 /** The source as zip.js reads it: cut at its end, and in pieces that start small. */
-function zipReader({ name, size, read }: ByteSource, options?: ReadOptions): Reader<unknown> {
+function zipReader(archive: ByteSource, options: () => ReadOptions | undefined): Reader<unknown> {
+  const { name, size } = archive;
   const readUint8Array = async (index: number, length: number) => {
     const start = Math.min(Math.max(index, 0), size);
-    return read(start, Math.min(start + Math.max(length, 0), size), options);
+    return archive.read(start, Math.min(start + Math.max(length, 0), size), options());
   };
   const createReadable = ({ offset = 0, size: length = size - offset }: CreateReadableOptions = {}) => {
     let at = offset;

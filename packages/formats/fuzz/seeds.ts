@@ -11,8 +11,8 @@ import {
   writeSafetensors,
 } from '../src/index.js';
 import { TINY_MODELS, tinyTensors } from '../test/support/tiny-models.js';
-import { npyFile, zipFile } from '../test/support/zip-files.js';
 import { sentencePieceTokenizer, wordPieceTokenizer } from '../test/support/tokenizers.js';
+import { npyFile, zipFile } from '../test/support/zip-files.js';
 
 /** Small valid files that fuzzing starts from. */
 
@@ -170,34 +170,10 @@ export const BYTE_LEVEL_TOKENIZER = {
   model: { type: 'BPE', vocab: { '<|end|>': 0, a: 1, b: 2, ab: 3, Ġ: 4 }, merges: ['a b'] },
 };
 
-/** `<0x00>` to `<0xFF>`, with ids from `first` on. */
-function byteTokens(first: number): Record<string, number> {
-  const name = (byte: number) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
-  return Object.fromEntries(Array.from({ length: 256 }, (_, byte) => [name(byte), first + byte]));
-}
-
-export const SENTENCEPIECE_TOKENIZER = {
-  added_tokens: [
-    { id: 0, content: '<unk>', special: true },
-    { id: 1, content: '<s>', special: true },
-  ],
-  normalizer: { type: 'Sequence', normalizers: [{ type: 'Replace', pattern: { String: ' ' }, content: '▁' }] },
-  pre_tokenizer: null,
-  post_processor: null,
-  model: {
-    type: 'BPE',
-    byte_fallback: true,
-    unk_token: '<unk>',
-    vocab: { '<unk>': 0, '<s>': 1, ...byteTokens(2), a: 258, b: 259, ab: 260, '▁': 261 },
-    merges: [['a', 'b']],
-  },
-};
-
-export async function ggufTokenizerSeeds(): Promise<Uint8Array[]> {
-  const files = [BYTE_LEVEL_TOKENIZER, SENTENCEPIECE_TOKENIZER];
-  return Promise.all(files.map((json) => ggufBytes([], tokenizerToGguf(json, { eos: 0 }))));
 /** `tokenizer.json` of every kind that has a GGUF form. */
 export const TOKENIZERS = [BYTE_LEVEL_TOKENIZER, sentencePieceTokenizer(), wordPieceTokenizer()];
+
+export async function ggufTokenizerSeeds(): Promise<Uint8Array[]> {
   return Promise.all(TOKENIZERS.map((json) => ggufBytes([], tokenizerToGguf(json, { eos: 0 }))));
 }
 

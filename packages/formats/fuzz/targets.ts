@@ -39,10 +39,9 @@ import {
   imatrixGgufSeeds,
   jsonSeeds,
   llama2cSeeds,
+  llama2cTokenizerSeeds,
   npySeeds,
   npzSeeds,
-  SENTENCEPIECE_TOKENIZER,
-  llama2cTokenizerSeeds,
   safetensorsSeeds,
   TOKENIZERS,
 } from './seeds.js';

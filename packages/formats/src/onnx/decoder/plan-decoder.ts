@@ -167,8 +167,7 @@ function storedBytes(dtype: PlannedInitializer['dtype'], shape: readonly number[
   return Math.ceil((tensorElements('a weight', shape, WHERE) * DTYPES[dtype].bits) / 8);
 }
 
-function decoderModel(graph: GraphBuilder, { sizes }: DecoderDescription, name: string): OnnxModel {
-function decoderModel(graph: GraphBuilder, { sizes }: ModelDescription, name: string): OnnxModelInit {
+function decoderModel(graph: GraphBuilder, { sizes }: DecoderDescription, name: string): OnnxModelInit {
   const batch = 'batch_size';
   const fresh = 'sequence_length';
   const past = 'past_sequence_length';

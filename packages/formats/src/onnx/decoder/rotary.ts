@@ -25,11 +25,6 @@ export function rotaryTables(graph: GraphBuilder, description: DecoderDescriptio
 
 /** Radians a position for each pair of channels. */
 export function rotaryFrequencies({ ropeTheta, ropeDivisors, sizes }: DecoderDescription): Float64Array {
-/**
- * Radians a position for each pair of channels. Throws `UNSUPPORTED` for scaling whose lengths change with the
- * sequence.
- */
-export function rotaryFrequencies({ ropeTheta, ropeScaling, sizes }: ModelDescription): Float64Array {
   const { headDim } = sizes;
   const frequency = (pair: number) => ropeTheta ** ((-2 * pair) / headDim) / (ropeDivisors?.[pair] ?? 1);
   return Float64Array.from({ length: headDim / 2 }, (_, pair) => frequency(pair));

@@ -1,35 +1,53 @@
 import { fileURLToPath } from 'node:url';
 import { gguf, httpSource, openCheckpoint, safetensors } from '@halftone/formats';
+import { downloadModel, hubFileUrl, hubHeaders, hubModelFiles, hubSnapshot, parseHubName } from '@halftone/formats/hub';
+import { WEIGHT_LAYOUTS } from '@halftone/formats/layouts';
 import { openCheckpointPath } from '@halftone/formats/node';
-import { type Checkpoint, HalftoneError, type ReadOptions } from '@halftone/tensor';
+import { type Checkpoint, HalftoneError, type WorkOptions } from '@halftone/tensor';
 import { loadTokenizer, type ModelSource, openModelUrl, type Tokenizer } from '@halftone/transformer';
 import { openModel } from '@halftone/transformer/node';
 import { modelUrl } from '@halftone/wren-5m';
 
+export interface ModelArgumentOptions extends WorkOptions {
+  /** Weights will not be read: a model of the Hub is looked at where it is and not downloaded. Default false. */
+  readonly headersOnly?: boolean;
+}
+
 /** Opens what the command line calls a MODEL. */
-export async function openModelArgument(argument: string, options: ReadOptions = {}): Promise<ModelSource> {
-  const location = modelLocation(argument);
-  return isUrl(location) ? openModelUrl(location, options) : openModel(location, options);
+export async function openModelArgument(argument: string, options: ModelArgumentOptions = {}): Promise<ModelSource> {
+  const { location, headers } = await locate(argument, options);
+  const openOptions = { signal: options.signal, layouts: WEIGHT_LAYOUTS };
+  return isUrl(location) ? openModelUrl(location, { ...openOptions, headers }) : openModel(location, openOptions);
 }
 
 /** Opens the tensors of a MODEL argument that is perhaps not a model. Of URLs, single files only. */
-export async function openCheckpointArgument(argument: string, options: ReadOptions = {}): Promise<Checkpoint> {
-  const location = modelLocation(argument);
-  if (!isUrl(location)) return openCheckpointPath(location, options);
-  return openCheckpoint(await httpSource(location, options), { codecs: [safetensors, gguf], ...options });
+export async function openCheckpointArgument(
+  argument: string,
+  options: ModelArgumentOptions = {},
+): Promise<Checkpoint> {
+  const { location, headers } = await locate(argument, options);
+  const { signal } = options;
+  if (!isUrl(location)) return openCheckpointPath(location, { signal });
+  return openCheckpoint(await httpSource(location, { signal, headers }), { codecs: [safetensors, gguf], signal });
 }
 
-/** The path or URL that a MODEL argument stands for. */
-function modelLocation(argument: string): string {
-  if (argument === 'wren') return fileURLToPath(modelUrl);
-  if (argument.startsWith('hf:')) {
-    throw new HalftoneError(
-      'UNSUPPORTED',
-      `'${argument}': models of the Hugging Face Hub cannot be opened by name; download the folder and name its path, or use the URL of a .gguf file or of a folder`,
-      { where: 'model' },
-    );
-  }
-  return argument;
+interface Location {
+  /** A path or an http(s) URL. */
+  readonly location: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+async function locate(argument: string, options: ModelArgumentOptions): Promise<Location> {
+  if (argument === 'wren') return { location: fileURLToPath(modelUrl) };
+  if (!argument.startsWith('hf:')) return { location: argument };
+  const model = parseHubName(argument);
+  if (!options.headersOnly) return { location: await downloadModel(model, options) };
+  const { commit, files } = await hubSnapshot(model, options);
+  const needed = hubModelFiles(model, files).map((file) => file.path);
+  const single = model.path ?? needed.find((path) => path.endsWith('.gguf'));
+  // The folder's own address, as the URL of one of its files without the name.
+  const location = single ? hubFileUrl(model, commit, single) : hubFileUrl(model, commit, 'x').replace(/x$/, '');
+  return { location, headers: hubHeaders() };
 }
 
 function isUrl(location: string): boolean {
@@ -39,7 +57,7 @@ function isUrl(location: string): boolean {
 /** What to call a model in the metadata of a file made from it: the last part of its path, without an ending. */
 export function modelName(argument: string): string {
   if (argument === 'wren') return 'wren-5m';
-  const path = isUrl(argument) ? argument.replace(/[?#].*$/, '') : argument;
+  const path = isUrl(argument) ? argument.replace(/[?#].*$/, '') : argument.replace(/^hf:([^/]+\/[^/@]+)@[^/]+/, '$1');
   const last =
     path
       .split(/[\\/]/)

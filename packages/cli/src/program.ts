@@ -60,7 +60,8 @@ function createProgram(context: CommandContext): Command {
 
 const PROGRAM_HELP = `
 A MODEL is a folder in the Hugging Face layout, a .safetensors or .gguf file, a llama2.c .bin file,
-the http(s) URL of a .gguf file or of a model folder, or 'wren', a small model that comes with Halftone.
+the http(s) URL of a .gguf file or of a model folder, hf:owner/name[@revision][/file.gguf] for a model of the
+Hugging Face Hub, or 'wren', a small model that comes with Halftone.
 
 Examples:
   halftone inspect wren

@@ -32,12 +32,14 @@ function plan(source: ModelSource, recipe: Recipe, options: { readonly name?: st
   const facts = recipeModel(source);
   const candidates: Candidate[] = model.tensors.map(({ ggufName, hfName, shape, transform, keepFloat }) => {
     const place = places.get(hfName) ?? { role: 'other' };
+    const stored = checkpoint.tensors.get(hfName) as LazyTensor;
+    const tensor = { name: hfName, shape, stored: stored.dtype, model: facts, ...place };
     return {
       name: ggufName,
       sourceName: hfName,
-      source: applyGgufTransform(checkpoint.tensors.get(hfName) as LazyTensor, transform),
+      source: applyGgufTransform(stored, transform),
       place,
-      treatment: keepFloat ? { storage: 'f32' } : recipe.treat({ name: hfName, shape, model: facts, ...place }),
+      treatment: keepFloat ? { storage: 'f32' } : recipe.treat(tensor),
     };
   });
   for (const { ggufName, shape, values } of model.extraTensors) {

@@ -8,6 +8,7 @@ import {
 } from '@halftone/tensor';
 import type { ModelSource } from '@halftone/transformer';
 import { type CalibrationWalk, startCalibration } from './calibrate.js';
+import { decodedSource } from './decoded-source.js';
 import { jobFingerprint } from './fingerprint.js';
 import { ggufOutput } from './gguf-output.js';
 import type { JobOutput } from './output.js';
@@ -56,7 +57,8 @@ export interface QuantizeReport {
  * Throws what reading the source throws, `NUMERIC` naming the first weight that is not finite, `RANGE` when the recipe needs
  * calibration and none is given, `IO` from the output, `ABORTED`.
  */
-export async function quantizeModel(source: ModelSource, options: QuantizeModelOptions): Promise<QuantizeReport> {
+export async function quantizeModel(model: ModelSource, options: QuantizeModelOptions): Promise<QuantizeReport> {
+  const source = decodedSource(model);
   const { recipe, output, format = ggufOutput } = options;
   const start = performance.now();
   requireCalibration(recipe, options.calibration);

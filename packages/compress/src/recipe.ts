@@ -5,6 +5,8 @@ import type { TensorPlace } from './roles.js';
 export interface RecipeTensor extends TensorPlace {
   readonly name: string;
   readonly shape: Shape;
+  /** How the source stores it. */
+  readonly stored: StorageType;
   readonly model: RecipeModel;
 }
 

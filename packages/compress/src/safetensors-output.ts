@@ -15,12 +15,19 @@ function plan(source: ModelSource, recipe: Recipe): OutputPlan {
   const facts = recipeModel(source);
   const tensors = [...source.checkpoint.tensors.values()].map((tensor: LazyTensor) => {
     const place = places.get(tensor.name) ?? { role: 'other' };
-    const treatment = recipe.treat({ name: tensor.name, shape: tensor.shape, model: facts, ...place });
+    const treatment = recipe.treat({
+      name: tensor.name,
+      shape: tensor.shape,
+      stored: tensor.dtype,
+      model: facts,
+      ...place,
+    });
     requireFloat(tensor.name, treatment.storage, recipe);
     return { name: tensor.name, sourceName: tensor.name, source: tensor, place, treatment };
   });
   const layout = safetensorsLayout(
     tensors.map(({ name, source, treatment }) => ({ name, dtype: treatment.storage, shape: source.shape })),
+    { metadata: { format: 'pt', ...fileMetadata(source) } },
   );
   const placement = new Map(layout.tensors.map((tensor) => [tensor.name, tensor]));
   const side = sideFiles(source, recipe);
@@ -41,11 +48,17 @@ function plan(source: ModelSource, recipe: Recipe): OutputPlan {
   };
 }
 
+/** What a safetensors source says about itself: layouts may describe their tensors there. */
+function fileMetadata({ checkpoint }: ModelSource): Record<string, string> {
+  if (checkpoint.format !== 'safetensors') return {};
+  return Object.fromEntries(Array.from(checkpoint.metadata, ([key, value]) => [key, String(value)]));
+}
+
 function requireFloat(name: string, storage: string, recipe: Recipe): void {
   if (!isGgmlType(storage)) return;
   throw new HalftoneError(
     'UNSUPPORTED',
-    `recipe ${recipe.name} stores ${name} as ${storage}, which safetensors cannot hold; write a .gguf file, or use F32, F16 or BF16`,
+    `recipe ${recipe.name} stores ${name} as ${storage}, which safetensors cannot hold; write a .gguf file, name a layout, or decode to F32, F16 or BF16`,
     { where: 'safetensors', details: { tensor: name, storage } },
   );
 }
@@ -55,6 +68,7 @@ function sideFiles(source: ModelSource, recipe: Recipe): [string, Uint8Array][] 
   const storage = recipe.treat({
     name: source.graph.embedding,
     shape: [config.vocabSize, config.hiddenSize],
+    stored: source.checkpoint.tensors.get(source.graph.embedding)?.dtype ?? 'f32',
     model: recipeModel(source),
     role: 'token-embedding',
   }).storage;

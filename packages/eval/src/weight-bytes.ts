@@ -1,17 +1,20 @@
-import { type Checkpoint, elementCount, packedByteLength, type StorageType } from '@halftone/tensor';
+import { type Checkpoint, elementCount, packedByteLength, type Scheme, type StorageType } from '@halftone/tensor';
 
 /** A stored tensor. A `LazyTensor` or a `TensorEntry` is one. */
-export interface WeightEntry {
-  readonly name: string;
-  readonly dtype: StorageType;
-  readonly shape: readonly number[];
-  /** Bytes of its data. Default: what its storage type and shape need. */
-  readonly byteLength?: number;
-}
+export type WeightEntry =
+  | {
+      readonly name: string;
+      readonly dtype: StorageType;
+      readonly shape: readonly number[];
+      /** Bytes of its data. Default: what its storage type and shape need. */
+      readonly byteLength?: number;
+    }
+  /** A weight that is kept in several tensors; `dtype` is what to call its storage. */
+  | { readonly name: string; readonly dtype: string; readonly shape: readonly number[]; readonly byteLength: number };
 
 export interface TensorBytes {
   readonly name: string;
-  readonly dtype: StorageType;
+  readonly dtype: string;
   readonly elements: number;
   readonly bytes: number;
   readonly bitsPerWeight: number;
@@ -38,7 +41,7 @@ export function weightBytes(entries: Iterable<WeightEntry>): WeightBytes {
   let bytes = 0;
   for (const { name, dtype, shape, byteLength } of entries) {
     const count = elementCount(shape, name);
-    const size = byteLength ?? packedByteLength(dtype, shape);
+    const size = byteLength ?? packedByteLength(dtype as StorageType, shape);
     tensors.push({ name, dtype, elements: count, bytes: size, bitsPerWeight: (8 * size) / count });
     byType[dtype] ??= { tensors: 0, elements: 0, bytes: 0 };
     const total = byType[dtype];
@@ -51,9 +54,37 @@ export function weightBytes(entries: Iterable<WeightEntry>): WeightBytes {
   return { tensors, elements, bytes, bitsPerWeight: (8 * bytes) / elements, byType };
 }
 
-/** Byte account of an opened weight file. Reads no weights. */
+/**
+ * Byte account of an opened weight file. Reads no weights. Weights of a layout count as one each, with all their tensors, and are
+ * called after layout, grid and groups: `gptq int4 g128`.
+ */
 export function checkpointBytes(
-  checkpoint: Pick<Checkpoint, 'tensors' | 'byteLength'>,
+  checkpoint: Pick<Checkpoint, 'tensors' | 'quantized' | 'byteLength'>,
 ): WeightBytes & { readonly fileBytes: number } {
-  return { ...weightBytes(checkpoint.tensors.values()), fileBytes: checkpoint.byteLength };
+  const quantized = Array.from(checkpoint.quantized?.values() ?? [], ({ name, layout, scheme, shape, byteLength }) => ({
+    name,
+    dtype: `${layout} ${schemeLabel(scheme)}`,
+    shape,
+    byteLength,
+  }));
+  return { ...weightBytes([...checkpoint.tensors.values(), ...quantized]), fileBytes: checkpoint.byteLength };
+}
+
+function schemeLabel({ grid, granularity }: Scheme): string {
+  const values =
+    grid.type === 'affine'
+      ? `int${grid.bits}`
+      : grid.type === 'float'
+        ? `e${grid.exponent}m${grid.mantissa}`
+        : `lookup${grid.bits}${grid.vectorLength > 1 ? `x${grid.vectorLength}` : ''}`;
+  switch (granularity.type) {
+    case 'group':
+      return `${values} g${granularity.size}`;
+    case 'block':
+      return `${values} ${granularity.rows}x${granularity.columns}`;
+    case 'axis':
+      return `${values} ${granularity.axis === 0 ? 'a row' : 'a column'}`;
+    default:
+      return values;
+  }
 }

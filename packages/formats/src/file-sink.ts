@@ -1,12 +1,12 @@
-import { type FileHandle, open, rename, rm, statfs } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type ByteSink, HalftoneError } from '@halftone/tensor';
-import { ioError } from './internal/node-io.js';
+import { checkFreeSpace, ioError, syncFolder } from './internal/node-io.js';
 
 const PIECE_BYTES = 64 * 1024 * 1024;
 
 export interface FileSinkOptions {
-  /** Size of the finished file, if known: refuses to start when the disk has less room. */
+  /** Size of the finished file, if known, and of files that follow: refuses to start when the disk has less room. */
   readonly expectedBytes?: number;
 }
 
@@ -20,7 +20,7 @@ export async function fileSink(path: string, options: FileSinkOptions = {}): Pro
   const where = 'fileSink';
   const partial = `${path}.partial`;
   const folder = dirname(path);
-  if (options.expectedBytes !== undefined) await checkFreeSpace(folder, path, options.expectedBytes);
+  if (options.expectedBytes !== undefined) await checkFreeSpace(where, folder, path, options.expectedBytes);
   let handle: FileHandle;
   try {
     handle = await open(partial, 'w');
@@ -57,6 +57,7 @@ export async function fileSink(path: string, options: FileSinkOptions = {}): Pro
         try {
           const length = Math.min(PIECE_BYTES, bytes.length - done);
           const { bytesWritten } = await handle.write(bytes, done, length, position);
+          if (bytesWritten === 0) throw new Error('the system wrote nothing');
           done += bytesWritten;
           position += bytesWritten;
         } catch (cause) {
@@ -78,38 +79,4 @@ export async function fileSink(path: string, options: FileSinkOptions = {}): Pro
     },
     abort,
   };
-}
-
-async function checkFreeSpace(folder: string, path: string, expectedBytes: number): Promise<void> {
-  let free: number;
-  try {
-    const { bavail, bsize } = await statfs(folder);
-    free = bavail * bsize;
-  } catch (cause) {
-    throw ioError('fileSink', folder, 'use the folder', cause);
-  }
-  if (free < expectedBytes) {
-    throw new HalftoneError(
-      'IO',
-      `${path}: needs ${expectedBytes} bytes, the disk has ${free} free; free some or write elsewhere`,
-      {
-        where: 'fileSink',
-        details: { path, expectedBytes, free },
-      },
-    );
-  }
-}
-
-/** Makes the rename itself durable, where the system lets folders be synced (Windows does not). */
-async function syncFolder(folder: string): Promise<void> {
-  try {
-    const handle = await open(folder, 'r');
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-  } catch {
-    // The file is complete and in place; only its survival of a power cut within seconds is less certain.
-  }
 }

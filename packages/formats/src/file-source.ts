@@ -1,6 +1,7 @@
+import { constants } from 'node:buffer';
 import { type FileHandle, open } from 'node:fs/promises';
 import { type ByteSource, HalftoneError, throwIfAborted } from '@halftone/tensor';
-import { checkByteRange, destination } from './internal/byte-range.js';
+import { allocateBytes, checkByteRange, destination } from './internal/byte-range.js';
 import { ioError } from './internal/node-io.js';
 
 /** Bytes asked from the system at once: below its 2^31 limit, small enough that an abort is noticed. */
@@ -40,7 +41,7 @@ export async function fileSource(path: string): Promise<ByteSource> {
       checkByteRange(start, end, size, where, path);
       if (closed)
         throw new HalftoneError('IO', `${path}: the source is closed; open it again`, { where, details: { path } });
-      const bytes = destination(options, end - start, where, path);
+      const bytes = destination(options, end - start, where, path, unzeroedBytes);
       let done = 0;
       while (done < bytes.length) {
         throwIfAborted(options?.signal, where);
@@ -70,4 +71,15 @@ export async function fileSource(path: string): Promise<ByteSource> {
       await handle.close();
     },
   };
+}
+
+/** Memory that the system need not clear, for every byte is read into it; where Buffer gives none, memory that is. */
+function unzeroedBytes(byteLength: number, where: string, name: string): Uint8Array {
+  if (byteLength > constants.MAX_LENGTH) return allocateBytes(byteLength, where, name);
+  try {
+    const { buffer } = Buffer.allocUnsafeSlow(byteLength);
+    return new Uint8Array(buffer);
+  } catch {
+    return allocateBytes(byteLength, where, name);
+  }
 }

@@ -26,8 +26,8 @@ import type { DecodedText } from './internal/utf8.js';
 export const GGUF_MAX_HEADER_BYTES = 512 * 1024 * 1024;
 
 const MAGIC = 0x46554747;
-/** Name length, dimension count, one dimension, type and offset: the least that a tensor's entry takes. */
-const LEAST_TENSOR_INFO_BYTES = 8 + 1 + 4 + 8 + 4 + 8;
+/** Name length, dimension count, type and offset: the least that a tensor's entry takes. */
+const LEAST_TENSOR_INFO_BYTES = 8 + 4 + 4 + 8;
 /** Key length, one character, type and a one-byte value. */
 const LEAST_ENTRY_BYTES = 8 + 1 + 4 + 1;
 
@@ -53,7 +53,8 @@ export interface GgufHeader {
 
 /**
  * Reads the header of a GGUF v2 or v3 file through a growing window: of a file with gigabytes of weights only the first
- * megabytes are fetched. Every count is bounded by the bytes that are left before anything is allocated.
+ * megabytes are fetched. Every count is bounded by the bytes that are left before anything is allocated. Tensors without
+ * elements and without dimensions are read, as ggml reads them.
  *
  * Throws `FORMAT` for damage, `UNSUPPORTED` for version 1, big-endian files, nested arrays and ggml types not read here.
  * Source: ggml/src/gguf.cpp.
@@ -125,8 +126,8 @@ async function readTensorInfo(cursor: ByteCursor, index: number, expectedOffset:
     fail(`tensor ${index} at offset ${nameAt}: its name is not UTF-8`, { offset: nameAt });
   if (!cursor.has(4)) await cursor.fill(4, `${name}: dimension count`);
   const dimensions = cursor.takeU32();
-  if (dimensions < 1 || dimensions > GGUF_MAX_DIMENSIONS) {
-    fail(`${name}: ${dimensions} dimensions, expected 1 to ${GGUF_MAX_DIMENSIONS}`, { name, dimensions });
+  if (dimensions > GGUF_MAX_DIMENSIONS) {
+    fail(`${name}: ${dimensions} dimensions, expected ${GGUF_MAX_DIMENSIONS} at most`, { name, dimensions });
   }
   if (!cursor.has(dimensions * 8 + 12)) await cursor.fill(dimensions * 8 + 12, `${name}: shape, type and offset`);
   const shape = Array.from({ length: dimensions }, () => Number(cursor.takeU64())).reverse();
@@ -140,8 +141,8 @@ async function readTensorInfo(cursor: ByteCursor, index: number, expectedOffset:
       typeName: ggmlTypeName(typeId),
     });
   }
-  if (!shape.every((dimension) => Number.isSafeInteger(dimension) && dimension > 0)) {
-    fail(`${name}: shape [${shape}] has a dimension that is not from 1 to 2^53 - 1`, { name, shape });
+  if (!shape.every((dimension) => Number.isSafeInteger(dimension))) {
+    fail(`${name}: shape [${shape}] has a dimension that is not from 0 to 2^53 - 1`, { name, shape });
   }
   const byteLength = ggmlTensorBytes(name, dtype, shape);
   if (offset !== BigInt(expectedOffset)) {

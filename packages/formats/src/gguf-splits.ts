@@ -81,6 +81,12 @@ export interface GgufSplitOptions extends GgufLayoutOptions {
 /** Distributes tensors over GGUF files as llama.cpp's gguf-split does: all metadata in the first. A pure function. */
 export function planGgufSplits(entries: readonly TensorEntry[], options: GgufSplitOptions): FilePlan[] {
   const { baseName = 'model', maxSplitBytes } = options;
+  if (!(maxSplitBytes > 0)) {
+    throw new HalftoneError('RANGE', `maxSplitBytes is ${maxSplitBytes}, expected a number above 0`, {
+      where: 'gguf',
+      details: { maxSplitBytes },
+    });
+  }
   const metadata = options.metadata.filter(({ key }) => !key.startsWith('split.'));
   const groups: TensorEntry[][] = [[]];
   let room = maxSplitBytes;

@@ -7,9 +7,11 @@ import {
   type GgufMetadataEntry,
   ggmlTypeId,
 } from './gguf-types.js';
+import { abortOnFailure } from './internal/abort-on-failure.js';
 import { byteBuilder } from './internal/byte-builder.js';
 import { writeGgufEntry } from './internal/gguf-value.js';
 import { alignUp, ggmlTensorBytes } from './internal/tensor-size.js';
+import { isWellFormed } from './internal/utf8.js';
 import {
   type FileLayout,
   type TensorPlacement,
@@ -33,7 +35,7 @@ export interface WriteGgufOptions extends GgufLayoutOptions, WriteDataOptions {
 /**
  * The header of a GGUF v3 file and the place of each tensor, in the given order. A pure function of its arguments.
  *
- * A scalar is written with the shape `[1]`. Throws `FORMAT` for duplicate or overlong names and keys, `DTYPE` for values
+ * A scalar is written with the shape `[1]`. Throws `FORMAT` for duplicate, malformed or overlong names and keys, `DTYPE` for values
  * that do not fit their type, `SHAPE` for empty tensors, more than 4 dimensions and rows that are not whole blocks,
  * `UNSUPPORTED` for element types that ggml does not have.
  */
@@ -65,6 +67,9 @@ export function ggufLayout(
   for (const { name, dtype, shape } of entries) {
     if (names.has(name)) fail('FORMAT', `${name}: two tensors have this name; rename one`, { name });
     names.add(name);
+    if (!isWellFormed(name) || name.includes('\0')) {
+      fail('FORMAT', `${JSON.stringify(name)} cannot be a tensor's name in GGUF; rename it`, { name });
+    }
     const nameBytes = new TextEncoder().encode(name);
     if (nameBytes.length > GGUF_MAX_NAME_BYTES) {
       fail(
@@ -78,6 +83,7 @@ export function ggufLayout(
       fail('UNSUPPORTED', `${name}: ggml has no type ${dtype}; convert it first`, { name, dtype });
     const dimensions = shape.length === 0 ? [1] : shape;
     if (dimensions.length > GGUF_MAX_DIMENSIONS || dimensions.includes(0)) {
+      // Readers older than ggml's check for empty tensors divide by their dimensions.
       fail('SHAPE', `${name}: shape [${shape}] cannot be stored, GGUF takes 1 to 4 dimensions above 0; reshape it`, {
         name,
         shape,
@@ -115,9 +121,11 @@ export async function writeGguf(
   entries: readonly TensorEntry[],
   options: WriteGgufOptions,
 ): Promise<FileLayout> {
-  const layout = ggufLayout(options.metadata, entries, options);
-  await writeAll(sink, layout, 'gguf', options);
-  return layout;
+  return abortOnFailure(sink, async () => {
+    const layout = ggufLayout(options.metadata, entries, options);
+    await writeAll(sink, layout, 'gguf', options);
+    return layout;
+  });
 }
 
 function resolveAlignment(metadata: readonly GgufMetadataEntry[], wanted: number | undefined): number {

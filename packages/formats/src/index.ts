@@ -2,7 +2,20 @@ export {
   decodeGgml,
   GGML_CODECS,
   type GgmlCodec,
+  iq1_m,
+  iq1_s,
+  iq2_s,
+  iq2_xs,
+  iq2_xxs,
+  iq3_s,
+  iq3_xxs,
+  iq4_nl,
+  iq4_xs,
+  mxfp4,
+  nvfp4,
   packGgml,
+  q1_0,
+  q2_0,
   q2_K,
   q3_K,
   q4_0,
@@ -13,19 +26,26 @@ export {
   q5_K,
   q6_K,
   q8_0,
+  repackAsGgml,
+  tq1_0,
+  tq2_0,
   unpackGgml,
 } from './ggml/index.js';
 export { type GgufCheckpoint, type GgufCodec, gguf, isGgufCheckpoint } from './gguf.js';
+export { type GgufEditPlan, type GgufMetadataEdits, planGgufMetadataEdit } from './gguf-edit.js';
+export { type GgufHeader, type GgufTensorInfo, readGgufHeader } from './gguf-header.js';
 export { GGUF_ARCHITECTURES, type GgufArchitecture, isGgufArchitecture } from './gguf-model/architectures.js';
-export { type FactorsRopeScaling, ggufAsHuggingFace, type HuggingFaceView } from './gguf-model/gguf-as-hugging-face.js';
+export { ggufAsHuggingFace, type HuggingFaceView } from './gguf-model/gguf-as-hugging-face.js';
 export {
   applyGgufTransform,
   type GgufModelPlan,
   type HuggingFaceModel,
   huggingFaceToGguf,
 } from './gguf-model/hugging-face-to-gguf.js';
+export { imatrixFromStatistics, imatrixStatistics } from './gguf-model/imatrix-statistics.js';
 export { permuteHeadRows, permuteRowsLazy } from './gguf-model/permute-rows.js';
 export { type Llama3RopeScaling, llama3RopeFactors } from './gguf-model/rope-factors.js';
+export type { FactorsRopeScaling } from './gguf-model/rope-scaling.js';
 export { ggufRequiredTensors, ggufTensorName, huggingFaceTensorName } from './gguf-model/tensor-names.js';
 export { transposeLazy } from './gguf-model/transpose-lazy.js';
 export type { GgufExtraTensor, GgufTensorPlan, GgufTransform } from './gguf-model/types.js';
@@ -51,6 +71,11 @@ export {
   writeGguf,
 } from './gguf-writer.js';
 export { type HttpSourceOptions, httpSource } from './http-source.js';
+export { readImatrix } from './imatrix.js';
+export { readImatrixDat, writeImatrixDat } from './imatrix-dat.js';
+export { type Imatrix, type ImatrixEntry, imatrixMeans } from './imatrix-entry.js';
+export { readImatrixGguf, writeImatrixGguf } from './imatrix-gguf.js';
+export { type WithLayoutsOptions, withLayouts } from './layouts/with-layouts.js';
 export { llama2c, llama2cConfig } from './llama2c.js';
 export { type MemorySink, memorySink } from './memory-sink.js';
 export { arrayBufferSource, blobSource } from './memory-source.js';

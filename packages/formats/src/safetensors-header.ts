@@ -1,6 +1,7 @@
 import { DTYPES, type DType, HalftoneError, type Shape } from '@halftone/tensor';
 import { type JsonValue, parseJson } from './internal/json.js';
 import { tensorElements } from './internal/tensor-size.js';
+import { isWellFormed } from './internal/utf8.js';
 
 /** The format's own limit for the JSON header, in bytes. */
 export const SAFETENSORS_MAX_HEADER_BYTES = 100_000_000;
@@ -66,7 +67,7 @@ export function parseSafetensorsHeader(header: Uint8Array, dataBytes: number, fi
   const metadata = new Map<string, string>();
   const tensors: SafetensorsTensorInfo[] = [];
   for (const [name, value] of root) {
-    if (/\p{Surrogate}/u.test(name)) fail(`${fileName}: the name ${JSON.stringify(name)} is not valid Unicode`);
+    if (!isWellFormed(name)) fail(`${fileName}: the name ${JSON.stringify(name)} is not valid Unicode`);
     if (name === '__metadata__') readMetadata(value, metadata, fileName);
     else tensors.push(readTensorInfo(name, value, dataBytes));
   }
@@ -97,6 +98,8 @@ function readMetadata(value: JsonValue, into: Map<string, string>, fileName: str
   if (!(value instanceof Map)) fail(`${fileName}: __metadata__ is not an object`);
   for (const [key, item] of value) {
     if (typeof item !== 'string') fail(`${fileName}: __metadata__ ${JSON.stringify(key)} is not a string`);
+    if (!isWellFormed(key) || !isWellFormed(item))
+      fail(`${fileName}: __metadata__ ${JSON.stringify(key)} is not valid Unicode`);
     into.set(key, item);
   }
 }

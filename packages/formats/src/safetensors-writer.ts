@@ -1,5 +1,7 @@
 import { type ByteSink, DTYPES, type DType, HalftoneError, isGgmlType, type TensorEntry } from '@halftone/tensor';
+import { abortOnFailure } from './internal/abort-on-failure.js';
 import { tensorElements } from './internal/tensor-size.js';
+import { isWellFormed } from './internal/utf8.js';
 import { SAFETENSORS_DTYPES, SAFETENSORS_MAX_HEADER_BYTES } from './safetensors-header.js';
 import {
   type FileLayout,
@@ -32,6 +34,10 @@ export function safetensorsLayout(entries: readonly TensorEntry[], options: Safe
   const { metadata = { format: 'pt' }, order = 'aligned' } = options;
   const pairs: [string, string][] = metadata instanceof Map ? [...metadata] : Object.entries(metadata);
   const members: string[] = [];
+  const malformed = pairs.find((pair) => !pair.every((text) => typeof text === 'string' && isWellFormed(text)));
+  if (malformed) {
+    fail('FORMAT', `metadata ${JSON.stringify(malformed[0])} is not a string of valid Unicode`, { key: malformed[0] });
+  }
   if (pairs.length > 0) {
     const items = pairs.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`);
     members.push(`"__metadata__":{${items.join(',')}}`);
@@ -99,9 +105,11 @@ export async function writeSafetensors(
   entries: readonly TensorEntry[],
   options: WriteSafetensorsOptions,
 ): Promise<FileLayout> {
-  const layout = safetensorsLayout(entries, options);
-  await writeAll(sink, layout, 'safetensors', options);
-  return layout;
+  return abortOnFailure(sink, async () => {
+    const layout = safetensorsLayout(entries, options);
+    await writeAll(sink, layout, 'safetensors', options);
+    return layout;
+  });
 }
 
 function measure({ name, dtype, shape }: TensorEntry): { fileType: string; bits: number; byteLength: number } {
@@ -130,7 +138,7 @@ function fileTypeOf(dtype: DType): string | undefined {
 }
 
 function checkName(name: string, names: Set<string>): void {
-  if (name === '__metadata__' || /\p{Surrogate}/u.test(name)) {
+  if (name === '__metadata__' || !isWellFormed(name)) {
     fail('FORMAT', `${JSON.stringify(name)} cannot be a tensor's name in safetensors; rename it`, { name });
   }
   if (names.has(name)) fail('FORMAT', `${name}: two tensors have this name; rename one`, { name });

@@ -6,6 +6,7 @@ import {
   throwIfAborted,
   type WorkOptions,
 } from '@halftone/tensor';
+import { abortOnFailure } from './internal/abort-on-failure.js';
 
 /** Where a tensor's bytes go in a file. */
 export interface TensorPlacement extends TensorEntry {
@@ -123,14 +124,11 @@ export async function writeAll(
   where: string,
   options: WriteDataOptions,
 ): Promise<void> {
-  const writer = tensorWriter(sink, layout, where);
-  try {
+  await abortOnFailure(sink, async () => {
+    const writer = tensorWriter(sink, layout, where);
     await writeTensors(writer, where, options);
     await writer.finish();
-  } catch (error) {
-    await writer.abort();
-    throw error;
-  }
+  });
 }
 
 async function writeTensors(writer: TensorWriter, where: string, options: WriteDataOptions): Promise<void> {
@@ -148,8 +146,11 @@ export interface FilePlan {
   readonly layout: FileLayout;
 }
 
-/** Makes the sink of one file of a set. `expectedBytes` is its final size. */
-export type SinkFactory = (fileName: string, expectedBytes: number) => Awaitable<ByteSink>;
+/**
+ * Makes the sink of one file of a set. `expectedBytes` is its final size, `remainingBytes` that of the files after it as well:
+ * what the disk must have room for.
+ */
+export type SinkFactory = (fileName: string, expectedBytes: number, remainingBytes: number) => Awaitable<ByteSink>;
 
 /** Writes a set of files; none appears before all are written. `last` (an index) is committed after the others. */
 export async function writeFileSet(
@@ -161,10 +162,16 @@ export async function writeFileSet(
 ): Promise<void> {
   const opened: ByteSink[] = [];
   const commits: (() => Promise<void>)[] = [];
-  try {
-    for (const { fileName, layout } of last === undefined ? files : [...files, last]) {
+  const abortAll = async () => {
+    await Promise.allSettled(opened.map((sink) => sink.abort()));
+  };
+  await abortOnFailure({ abort: abortAll }, async () => {
+    const all = last === undefined ? files : [...files, last];
+    let remainingBytes = all.reduce((sum, { layout }) => sum + layout.byteLength, 0);
+    for (const { fileName, layout } of all) {
       throwIfAborted(options.signal, where);
-      const sink = await createSink(fileName, layout.byteLength);
+      const sink = await createSink(fileName, layout.byteLength, remainingBytes);
+      remainingBytes -= layout.byteLength;
       opened.push(sink);
       const held = holdCommit(sink, () => commits.push(() => sink.commit()));
       const writer = tensorWriter(held, layout, where);
@@ -172,10 +179,7 @@ export async function writeFileSet(
       await writer.finish();
     }
     for (const commit of commits) await commit();
-  } catch (error) {
-    for (const sink of opened) await sink.abort();
-    throw error;
-  }
+  });
 }
 
 /** The sink, with `commit` only noting that it is due. */

@@ -45,7 +45,7 @@ const split = (Regex: string) => ({
 describe('byte-level BPE', () => {
   it.each([
     ['gpt-2', GPT2],
-    ['llama-bpe', split(LLAMA3)],
+    ['dbrx', split(LLAMA3)],
     ['qwen2', split(LLAMA3.replace('{1,3}', ''))],
     ['smollm', { type: 'Sequence', pretokenizers: [{ type: 'Digits', individual_digits: true }, GPT2] }],
   ])('recognises %s and cuts text as before', (pre, preTokenizer) => {
@@ -118,7 +118,7 @@ it('takes a vocabulary of bytes alone, without merges', () => {
 describe('bad tokenizer metadata', () => {
   const good = () => new Map(tokenizerToGguf(byteLevelJson(GPT2), { eos: 0 }).map(({ key, value }) => [key, value]));
   it.each([
-    ['tokenizer.ggml.model', 'bert', 'UNSUPPORTED'],
+    ['tokenizer.ggml.model', 't5', 'UNSUPPORTED'],
     ['tokenizer.ggml.pre', 'no-such', 'UNSUPPORTED'],
     ['tokenizer.ggml.tokens', undefined, 'FORMAT'],
     ['tokenizer.ggml.tokens', [1, 2], 'FORMAT'],

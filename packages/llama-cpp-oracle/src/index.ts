@@ -17,6 +17,7 @@ export {
   type LlamaVocabulary,
   llamaDescribe,
   llamaDetokenizeAll,
+  llamaEmbeddings,
   llamaLogits,
   llamaLosses,
   llamaQuantize,

@@ -40,6 +40,11 @@ export const LLAMA_FILE_TYPES = {
   IQ4_XS: 30,
   IQ1_M: 31,
   BF16: 32,
+  TQ1_0: 36,
+  TQ2_0: 37,
+  MXFP4_MOE: 38,
+  Q1_0: 40,
+  Q2_0: 41,
 } as const;
 
 export type LlamaFileType = keyof typeof LLAMA_FILE_TYPES;
@@ -88,6 +93,23 @@ export async function llamaLogits(
   options: LlamaRunOptions = {},
 ): Promise<Float32Array> {
   return (await llamaWindowLogits(path, [tokens], options)).windows[0];
+}
+
+/** An encoder's last hidden states, `[window.length, embedding]` row-major for each window, without pooling. */
+export async function llamaEmbeddings(
+  path: string,
+  windows: readonly (readonly number[])[],
+  options: Omit<LlamaRunOptions, 'from'> = {},
+): Promise<Float32Array[]> {
+  const { result, binary } = await askWorker('embeddings', runInput(path, windows, 0, options), options);
+  const { width } = result as { width: number };
+  const values = floats(binary);
+  let start = 0;
+  return windows.map(({ length }) => {
+    const part = values.subarray(start, start + length * width);
+    start += length * width;
+    return part;
+  });
 }
 
 /**

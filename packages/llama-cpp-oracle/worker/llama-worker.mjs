@@ -21,6 +21,7 @@ import {
 } from './structs.mjs';
 
 const F32 = 0;
+const POOLING_NONE = 0;
 const folder = process.argv[2];
 const request = JSON.parse(readFileSync(join(folder, 'request.json'), 'utf8'));
 
@@ -115,6 +116,44 @@ const operations = {
     });
     closeSync(file);
     return { vocabulary };
+  },
+
+  embeddings({ path, windows, threads, repack }) {
+    const model = loadModel(path, { use_extra_bufts: repack });
+    const width = llama.func('llama_model_n_embd', 'int32_t', ['void *'])(model);
+    const size = Math.max(1, ...windows.map((window) => window.length));
+    const params = llama.func('llama_context_default_params', ContextParams, [])();
+    Object.assign(params, {
+      n_ctx: size,
+      n_batch: size,
+      n_ubatch: size,
+      n_threads: threads,
+      n_threads_batch: threads,
+      flash_attn_type: 0,
+      type_k: F32,
+      type_v: F32,
+      embeddings: true,
+      pooling_type: POOLING_NONE,
+    });
+    const context = llama.func('llama_init_from_model', 'void *', ['void *', ContextParams])(model, params);
+    if (context === null) throw new Error('the context could not be made');
+    const encode = llama.func('llama_encode', 'int32_t', ['void *', Batch]);
+    const getEmbeddings = llama.func('llama_get_embeddings', 'void *', ['void *']);
+    const parts = windows.map((window, index) => {
+      const status = encode(context, {
+        n_tokens: window.length,
+        token: Int32Array.from(window),
+        embd: null,
+        pos: null,
+        n_seq_id: null,
+        seq_id: null,
+        logits: new Int8Array(window.length).fill(1),
+      });
+      if (status !== 0) throw new Error(`llama_encode of window ${index} returned ${status}`);
+      return Buffer.from(koffi.view(getEmbeddings(context), window.length * width * 4).slice(0));
+    });
+    writeFileSync(join(folder, 'response.bin'), Buffer.concat(parts));
+    return { width };
   },
 
   nll(input) {

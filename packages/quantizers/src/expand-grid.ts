@@ -1,5 +1,6 @@
-import { type Granularity, HalftoneError, type ParameterTensor, type Tensor, toFloat32 } from '@halftone/tensor';
+import { HalftoneError } from '@halftone/tensor';
 import type { FrozenGrid } from './grid-quantizer.js';
+import { columnsPerGroup, parameterValues } from './internal/groups.js';
 
 /** A frozen affine grid with one step and one base for each group: `value = step * code + base`. */
 export interface ExpandedGrid {
@@ -63,36 +64,4 @@ export function expandGrid(grid: FrozenGrid): ExpandedGrid {
     steps,
     bases,
   };
-}
-
-function columnsPerGroup(granularity: Granularity, columns: number, scheme: string): number {
-  if (granularity.type === 'tensor' || (granularity.type === 'axis' && granularity.axis === 0))
-    return Math.max(1, columns);
-  if (granularity.type === 'group' && granularity.axis === 1) return granularity.size;
-  throw new HalftoneError(
-    'UNSUPPORTED',
-    `scheme ${scheme} groups weights as ${JSON.stringify(granularity)}; groups must run along axis 1`,
-    {
-      where: 'expandGrid',
-      details: { scheme, granularity },
-    },
-  );
-}
-
-function parameterValues(
-  parameter: ParameterTensor | undefined,
-  single: boolean,
-  count: number,
-  absent: number,
-): Float32Array {
-  if (parameter === undefined) return new Float32Array(count).fill(absent);
-  const values = toFloat32(parameter as Tensor);
-  if (single) return new Float32Array(count).fill(values[0]);
-  if (values.length !== count) {
-    throw new HalftoneError('SHAPE', `a parameter has ${values.length} entries where the grid has ${count} groups`, {
-      where: 'expandGrid',
-      details: { entries: values.length, groups: count },
-    });
-  }
-  return values;
 }

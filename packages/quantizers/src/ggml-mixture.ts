@@ -1,4 +1,5 @@
 import { GGML_TYPES, HalftoneError, isGgmlType, type StorageType } from '@halftone/tensor';
+import { mixtureType } from './ggml/mixture-rules.js';
 
 /**
  * What a tensor does, architecture-neutral. `attention.qkv` is a fused projection (GPT-2).
@@ -41,7 +42,10 @@ export interface MixtureModel {
   readonly importance?: boolean;
 }
 
-/** Names as in llama-quantize; `Q3_K`, `Q4_K` and `Q5_K` mean the `_M` mixtures. */
+/**
+ * Names as in llama-quantize; `Q3_K`, `Q4_K` and `Q5_K` mean the `_M` mixtures.
+ * `MXFP4` is `MXFP4_MOE` for dense models, which llama-quantize stores in Q8_0: all matrices but embedding and output.
+ */
 export type MixtureName = keyof typeof MIXTURES;
 
 /** Chooses how a tensor is stored. */
@@ -73,6 +77,24 @@ const MIXTURES = {
   Q5_K_S: { base: 'Q5_K', fileType: 16 },
   Q5_K_M: { base: 'Q5_K', fileType: 17 },
   Q6_K: { base: 'Q6_K', fileType: 18 },
+  IQ1_S: { base: 'IQ1_S', fileType: 24 },
+  IQ1_M: { base: 'IQ1_M', fileType: 31 },
+  IQ2_XXS: { base: 'IQ2_XXS', fileType: 19 },
+  IQ2_XS: { base: 'IQ2_XS', fileType: 20 },
+  IQ2_S: { base: 'IQ2_XS', fileType: 28 },
+  IQ2_M: { base: 'IQ2_S', fileType: 29 },
+  IQ3_XXS: { base: 'IQ3_XXS', fileType: 23 },
+  IQ3_XS: { base: 'IQ3_S', fileType: 22 },
+  IQ3_S: { base: 'IQ3_S', fileType: 26 },
+  IQ3_M: { base: 'IQ3_S', fileType: 27 },
+  IQ4_NL: { base: 'IQ4_NL', fileType: 25 },
+  IQ4_XS: { base: 'IQ4_XS', fileType: 30 },
+  TQ1_0: { base: 'TQ1_0', fileType: 36 },
+  TQ2_0: { base: 'TQ2_0', fileType: 37 },
+  Q1_0: { base: 'Q1_0', fileType: 40 },
+  Q2_0: { base: 'Q2_0', fileType: 41 },
+  MXFP4: { base: 'MXFP4', fileType: 38 },
+  MXFP4_MOE: { base: 'MXFP4', fileType: 38 },
 } as const satisfies Record<string, { base: StorageType; fileType: number }>;
 
 const ALIASES: Readonly<Record<string, MixtureName>> = { Q3_K: 'Q3_K_M', Q4_K: 'Q4_K_M', Q5_K: 'Q5_K_M' };
@@ -124,7 +146,7 @@ export function ggmlMixture(name: MixtureName | 'Q3_K' | 'Q4_K' | 'Q5_K'): Mixtu
 
 /**
  * The type itself where rows of `columns` are whole blocks, else llama.cpp's replacement with blocks of 32
- * (Q2_K and Q3_K → Q4_0, Q4_K → Q5_0, Q5_K → Q5_1, Q6_K → Q8_0), else f16.
+ * (Q4_K → Q5_0, Q5_K → Q5_1, Q6_K → Q8_0, IQ types → IQ4_NL, all others → Q4_0), else f16.
  */
 export function ggmlFallback(type: StorageType, columns: number): StorageType {
   if (!isGgmlType(type) || columns % GGML_TYPES[type].blockSize === 0) return type;
@@ -137,110 +159,6 @@ export function ggmlFallback(type: StorageType, columns: number): StorageType {
     case 'Q6_K':
       return 'Q8_0';
     default:
-      return 'Q4_0';
-  }
-}
-
-/** The first and last eighth of the layers, and every third between. */
-function usesMoreBits(layer: number, layers: number): boolean {
-  const eighth = Math.floor(layers / 8);
-  return layer < eighth || layer >= Math.floor((7 * layers) / 8) || (layer - eighth) % 3 === 2;
-}
-
-function mixtureType(
-  mixture: MixtureName,
-  base: StorageType,
-  { role, layer = 0 }: MixtureTensor,
-  model: MixtureModel,
-  columns: number,
-): StorageType {
-  switch (role) {
-    case 'output':
-    case 'token-embedding': {
-      if (role === 'token-embedding' && !model.tiedHead) return base;
-      const blockSize = isGgmlType(base) ? GGML_TYPES[base].blockSize : 1;
-      return base === 'Q8_0' || columns % blockSize !== 0 ? 'Q8_0' : 'Q6_K';
-    }
-    case 'attention.value':
-    case 'attention.qkv':
-      return valueType(mixture, base, layer, model);
-    case 'attention.key':
-      return model.experts === 8 ? 'Q8_0' : base;
-    case 'attention.output':
-      return attentionOutputType(mixture, base, model);
-    case 'mlp.down':
-      return mlpDownType(mixture, base, layer, model);
-    default:
-      return base;
-  }
-}
-
-function valueType(mixture: MixtureName, base: StorageType, layer: number, model: MixtureModel): StorageType {
-  if (model.experts === 8) return 'Q8_0';
-  const shared = model.heads / model.kvHeads;
-  const type = ((): StorageType => {
-    switch (mixture) {
-      case 'Q2_K':
-        return shared >= 4 ? 'Q4_K' : 'Q3_K';
-      case 'Q2_K_S':
-        return shared >= 4 ? 'Q4_K' : base;
-      case 'Q3_K_M':
-        return layer < 2 ? 'Q5_K' : 'Q4_K';
-      case 'Q3_K_L':
-        return 'Q5_K';
-      case 'Q4_K_S':
-        return layer < 4 ? 'Q5_K' : base;
-      case 'Q4_K_M':
-      case 'Q5_K_M':
-        return usesMoreBits(layer, model.layers) ? 'Q6_K' : base;
-      default:
-        return base;
-    }
-  })();
-  // llama.cpp's 70B models: eight heads share a value, so the tensor is small.
-  const is70B = model.layers === 80 && shared > 1;
-  return is70B && (type === 'Q3_K' || type === 'Q4_K') ? 'Q5_K' : type;
-}
-
-function attentionOutputType(mixture: MixtureName, base: StorageType, model: MixtureModel): StorageType {
-  if (model.experts === 8) {
-    const raised: readonly MixtureName[] = ['Q2_K', 'Q3_K_S', 'Q3_K_M', 'Q4_K_S', 'Q4_K_M'];
-    return raised.includes(mixture) ? 'Q5_K' : base;
-  }
-  switch (mixture) {
-    case 'Q2_K':
-      return 'Q3_K';
-    case 'Q3_K_M':
-      return 'Q4_K';
-    case 'Q3_K_L':
-      return 'Q5_K';
-    default:
-      return base;
-  }
-}
-
-function mlpDownType(mixture: MixtureName, base: StorageType, layer: number, model: MixtureModel): StorageType {
-  const { layers } = model;
-  const early = layer < Math.floor(layers / 8);
-  switch (mixture) {
-    case 'Q2_K':
-      return 'Q3_K';
-    case 'Q2_K_S':
-      return early ? 'Q4_K' : base;
-    case 'Q3_K_M':
-      return layer < Math.floor(layers / 16) ? 'Q5_K' : 'Q4_K';
-    case 'Q3_K_L':
-      return 'Q5_K';
-    case 'Q4_K_S':
-      return early ? 'Q5_K' : base;
-    case 'Q4_K_M':
-    case 'Q5_K_M':
-      return usesMoreBits(layer, layers) ? 'Q6_K' : base;
-    case 'Q4_0':
-      return early && model.importance === true ? 'Q4_1' : base;
-    case 'Q5_0':
-      return early && model.importance === true ? 'Q5_1' : base;
-    default:
-      return base;
+      return type.startsWith('IQ') ? 'IQ4_NL' : 'Q4_0';
   }
 }

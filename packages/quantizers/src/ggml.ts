@@ -1,11 +1,17 @@
-import { GGML_TYPES, type GgmlType, HalftoneError, type QuantizeContext, type Tensor } from '@halftone/tensor';
+import {
+  GGML_TYPES,
+  type GgmlType,
+  HalftoneError,
+  isGgmlType,
+  type QuantizeContext,
+  type QuantizedTensor,
+  type Tensor,
+} from '@halftone/tensor';
 import { GGML_SCHEMES } from '@halftone/tensor/ggml';
-import { chooseKQuantAffineScales, type KQuantAffineType } from './ggml/k-quant-affine.js';
-import { chooseKQuantSymmetricScales } from './ggml/k-quant-symmetric.js';
-import { chooseWeightedLegacyScales, type LegacyType, quantizeLegacy } from './ggml/legacy.js';
+import { ggmlEncoder } from './ggml/encoder.js';
 import type { FrozenGrid, GridQuantizer } from './grid-quantizer.js';
 import { inputImportance, type WeightRows, weightRows } from './internal/weight.js';
-import { roundNearest, withCodes } from './round-nearest.js';
+import { withCodes } from './round-nearest.js';
 
 export interface GgmlOptions {
   /**
@@ -27,11 +33,13 @@ export interface GgmlOptions {
  * Sources: ggml-quants.c of llama.cpp; layouts in `GGML_SCHEMES`.
  */
 export function ggml(type: GgmlType, options: GgmlOptions = {}): GridQuantizer {
-  if (!isEncodedType(type))
-    throw new HalftoneError('UNSUPPORTED', `there is no encoder for ${type} yet`, { where: 'ggml' });
+  if (!isGgmlType(type)) {
+    throw new HalftoneError('UNSUPPORTED', `${JSON.stringify(type)} is no ggml block type`, { where: 'ggml' });
+  }
   const scheme = GGML_SCHEMES[type];
   const where = `ggml:${type}`;
-  const weighted = options.importance !== false && type !== 'Q8_0';
+  const encoder = ggmlEncoder(type);
+  const weighted = options.importance !== false && encoder.usesImportance;
 
   const read = (weight: Tensor<Float32Array>, context: QuantizeContext): WeightRows => {
     const rows = weightRows(weight, context, where);
@@ -61,42 +69,27 @@ export function ggml(type: GgmlType, options: GgmlOptions = {}): GridQuantizer {
   };
   const chooseScales = (weight: Tensor<Float32Array>, context: QuantizeContext): FrozenGrid => {
     const rows = read(weight, context);
-    const importance = importanceOf(rows.columns, context);
-    const shape = [rows.rows, rows.columns];
-    switch (type) {
-      case 'Q2_K':
-      case 'Q4_K':
-      case 'Q5_K':
-        return { scheme, shape, parts: chooseKQuantAffineScales(rows, type, importance, context) };
-      case 'Q3_K':
-      case 'Q6_K':
-        return { scheme, shape, parts: chooseKQuantSymmetricScales(rows, type, importance, context) };
-      default:
-        if (importance === undefined || type === 'Q8_0')
-          return { scheme, shape, parts: quantizeLegacy(rows, type, context).parts };
-        return { scheme, shape, parts: chooseWeightedLegacyScales(rows, type, importance, context) };
-    }
+    const parts = encoder.chooseScales(rows, importanceOf(rows.columns, context), context);
+    return { scheme, shape: [rows.rows, rows.columns], parts };
   };
+  const chooseCodes = (weight: Tensor<Float32Array>, grid: FrozenGrid, context: QuantizeContext): QuantizedTensor =>
+    encoder.chooseCodes(weight, grid, importanceOf(grid.shape[1], context), context);
   return {
     name: `ggml-${type}`,
     scheme,
     needs: options.importance === true && weighted ? ['inputSquares'] : [],
     rowwise: true,
     chooseScales,
-    chooseCodes: roundNearest,
+    chooseCodes,
     quantize(weight, context) {
-      if (type === 'Q8_0' || type === 'Q4_0' || type === 'Q4_1' || type === 'Q5_0' || type === 'Q5_1') {
+      if (encoder.reference !== undefined) {
         const rows = read(weight, context);
         if (importanceOf(rows.columns, context) === undefined) {
-          const { parts, codes } = quantizeLegacy(rows, type, context);
+          const { parts, codes } = encoder.reference(rows, context);
           return withCodes({ scheme, shape: [rows.rows, rows.columns], parts }, codes);
         }
       }
-      return roundNearest(weight, chooseScales(weight, context), context);
+      return chooseCodes(weight, chooseScales(weight, context), context);
     },
   };
-}
-
-function isEncodedType(type: GgmlType): type is LegacyType | KQuantAffineType | 'Q3_K' | 'Q6_K' {
-  return type in GGML_SCHEMES && /^Q[2-8]_(0|1|K)$/.test(type) && type !== 'Q2_0';
 }

@@ -22,9 +22,11 @@ describe('types as llama_model_quantize assigns them (recorded)', () => {
     }
   }
 
-  it('were refused only where an importance matrix is demanded', () => {
+  it('were refused only where an importance matrix is demanded or a fallback is missing', () => {
     for (const types of Object.values(RECORDED.cases)) {
-      for (const [mixture, assigned] of Object.entries(types)) if (assigned === null) expect(mixture).toBe('Q2_K_S');
+      for (const [mixture, assigned] of Object.entries(types)) {
+        if (assigned === null) expect(mixture).toMatch(/^(Q2_K_S|IQ1_.*|IQ2_.*|IQ3_XX?S|Q1_0)$/);
+      }
     }
   });
 });
@@ -46,8 +48,18 @@ describe('ggmlMixture', () => {
       expect(storageType({ role: 'bias', shape: [256] }, DENSE)).toBe('f32');
       expect(storageType({ role: 'position-embedding', shape: [64, 256] }, DENSE)).toBe('f32');
       expect(storageType({ role: 'mlp.router', shape: [8, 256] }, DENSE)).toBe('f32');
-      expect(storageType({ role: 'other', shape: [8, 256] }, DENSE)).toBe(ggmlMixture(name).base);
+      expect(storageType({ role: 'other', shape: [8, 256] }, DENSE)).toBe(
+        name === 'MXFP4_MOE' ? 'Q8_0' : ggmlMixture(name).base,
+      );
     }
+  });
+
+  it('stores the matrices of dense models in MXFP4 where llama-quantize has Q8_0', () => {
+    const { storageType } = ggmlMixture('MXFP4');
+    expect(storageType({ role: 'mlp.down', shape: [8, 256], layer: 0 }, DENSE)).toBe('MXFP4');
+    expect(storageType({ role: 'attention.value', shape: [8, 256], layer: 0 }, DENSE)).toBe('MXFP4');
+    expect(storageType({ role: 'token-embedding', shape: [8, 256] }, DENSE)).toBe('Q8_0');
+    expect(storageType({ role: 'output', shape: [8, 256] }, DENSE)).toBe('Q8_0');
   });
 
   it('falls back by row length', () => {
@@ -57,6 +69,14 @@ describe('ggmlMixture', () => {
     expect(ggmlFallback('Q6_K', 288)).toBe('Q8_0');
     expect(ggmlFallback('Q3_K', 288)).toBe('Q4_0');
     expect(ggmlFallback('Q2_K', 288)).toBe('Q4_0');
+    for (const type of ['IQ1_S', 'IQ1_M', 'IQ2_XXS', 'IQ2_XS', 'IQ2_S', 'IQ3_XXS', 'IQ3_S', 'IQ4_XS'] as const) {
+      expect(ggmlFallback(type, 288)).toBe('IQ4_NL');
+      expect(ggmlFallback(type, 40)).toBe('f16');
+    }
+    for (const type of ['TQ1_0', 'TQ2_0', 'Q1_0', 'Q2_0', 'NVFP4'] as const) {
+      expect(ggmlFallback(type, 96)).toBe('Q4_0');
+    }
+    expect(ggmlFallback('MXFP4', 40)).toBe('f16');
     expect(ggmlFallback('Q8_0', 40)).toBe('f16');
     expect(ggmlFallback('f32', 40)).toBe('f32');
   });

@@ -86,13 +86,23 @@ export const MIXTURE_CASES: readonly MixtureCase[] = [
     { layers: 17, ...GQA4, tiedHead: false, importance: true },
     { columns: 256, hidden: 256 },
   ),
+  llama(
+    '9 layers, 2 heads a value, with importance',
+    { layers: 9, ...GQA2, tiedHead: true, importance: true },
+    { columns: 256, hidden: 256 },
+  ),
+  llama(
+    '8 experts with importance',
+    { layers: 16, ...GQA2, tiedHead: false, experts: 8, importance: true },
+    { columns: 256, hidden: 256 },
+  ),
   llama('80 layers', { layers: 80, ...GQA4, tiedHead: false }, { columns: 256, hidden: 256 }),
   llama('8 experts', { layers: 8, ...GQA4, tiedHead: false, experts: 8 }, { columns: 256, hidden: 256 }),
   gpt2('fused projection, 6 layers', { layers: 6, heads: 4, kvHeads: 4, tiedHead: true }, 256),
   gpt2('fused projection, rows of 384', { layers: 12, heads: 4, kvHeads: 4, tiedHead: true }, 384),
 ];
 
-/** File types of llama.cpp by the names that both sides know. `Q2_K_S` is refused there without an importance matrix. */
+/** File types of llama.cpp by the names that both sides know. Some are refused there without an importance matrix. */
 export const COMPARED_MIXTURES = [
   'F16',
   'BF16',
@@ -111,6 +121,23 @@ export const COMPARED_MIXTURES = [
   'Q5_K_S',
   'Q5_K_M',
   'Q6_K',
+  'IQ1_S',
+  'IQ1_M',
+  'IQ2_XXS',
+  'IQ2_XS',
+  'IQ2_S',
+  'IQ2_M',
+  'IQ3_XXS',
+  'IQ3_XS',
+  'IQ3_S',
+  'IQ3_M',
+  'IQ4_NL',
+  'IQ4_XS',
+  'TQ1_0',
+  'TQ2_0',
+  'MXFP4_MOE',
+  'Q1_0',
+  'Q2_0',
 ] as const satisfies readonly LlamaFileType[];
 
 /** Types by kind of tensor, the runs of equal ones over the layers counted: `{ 'attn_v.weight': '2 Q6_K, 3 Q4_K' }`. */
@@ -161,8 +188,13 @@ function spelling(type: string): string {
 }
 
 function importances({ tensors }: MixtureCase): Map<string, Float32Array> {
-  const matrices = tensors.filter(({ shape }) => shape.length === 2);
-  return new Map(matrices.map(({ name, shape }) => [name, new Float32Array(shape[1]).fill(1)]));
+  const matrices = tensors.filter(({ shape }) => shape.length >= 2);
+  return new Map(
+    matrices.map(({ name, shape }) => {
+      const experts = shape.length > 2 ? shape[0] : 1;
+      return [name, new Float32Array(experts * shape[shape.length - 1]).fill(1)];
+    }),
+  );
 }
 
 function modelFile({ architecture, model, tensors }: MixtureCase): Uint8Array {

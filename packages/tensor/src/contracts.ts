@@ -131,6 +131,8 @@ export interface WeightLayout {
 }
 
 export interface LayoutWriter {
+  /** Embedding tables and heads may be held too, not only the linear layers of blocks. Default false. */
+  readonly embeddings?: boolean;
   /**
    * The tensors that hold weight `name`, exactly. Throws `UNSUPPORTED` with the reason for what the layout cannot hold.
    * `settings` is what the configuration must say about it. A pure function.
@@ -141,6 +143,8 @@ export interface LayoutWriter {
    * names of their weights. Throws `UNSUPPORTED` when one file cannot hold these settings together.
    */
   config(weights: ReadonlyMap<string, JsonObject>, plain: readonly string[]): JsonObject;
+  /** Entries for the metadata of the container itself (`__metadata__` of safetensors), where the layout describes itself there. */
+  metadata?(weights: ReadonlyMap<string, JsonObject>): Readonly<Record<string, string>>;
 }
 
 export interface SplitWeight {

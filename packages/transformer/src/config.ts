@@ -42,14 +42,13 @@ export interface ModelConfig {
  * that cannot be run faithfully: unknown architectures, other RoPE scalings, packed quantized weights.
  */
 export function parseConfig(config: string | object): ModelConfig {
-  const json = typeof config === 'string' ? parseJson(config) : config;
-  if (!isObject(json)) throw formatError('the file', json, 'a JSON object');
+  const json = parseConfigJson(config);
   const architecture = findArchitecture(json);
   if (isObject(json.quantization_config)) {
     throw unsupported(
       'quantization_config.quant_method',
       json.quantization_config.quant_method,
-      'only float and ggml weights are read; open the unquantized model',
+      'no layout that was given reads it; pass the one that does, or open the unquantized model',
     );
   }
   return ARCHITECTURES[architecture].parse(json);
@@ -58,6 +57,13 @@ export function parseConfig(config: string | object): ModelConfig {
 /** The shape of the key/value cache that fits this model. */
 export function kvShape(config: ModelConfig): KvShape {
   return { layers: config.layers, kvHeads: config.kvHeads, headDim: config.headDim };
+}
+
+/** The object in a config.json. Throws `FORMAT` for what is none. */
+export function parseConfigJson(config: string | object): JsonObject {
+  const json = typeof config === 'string' ? parseJson(config) : config;
+  if (!isObject(json)) throw formatError('the file', json, 'a JSON object');
+  return json;
 }
 
 function parseJson(text: string): unknown {

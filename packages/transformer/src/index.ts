@@ -23,7 +23,13 @@ export {
   type ModelOptions,
   type TransformerModel,
 } from './model.js';
-export { ggufModelSource, huggingFaceModelSource, llama2cModelSource, type ModelFolder } from './model-files.js';
+export {
+  ggufModelSource,
+  huggingFaceModelSource,
+  type LayoutOptions,
+  llama2cModelSource,
+  type ModelFolder,
+} from './model-files.js';
 export {
   graphTensors,
   type ModelSource,

@@ -1,5 +1,5 @@
-import { ggufAsHuggingFace, llama2cConfig, tokenizerFromLlama2c } from '@halftone/formats';
-import { type Checkpoint, HalftoneError, isHalftoneError } from '@halftone/tensor';
+import { ggufAsHuggingFace, llama2cConfig, tokenizerFromLlama2c, withLayouts } from '@halftone/formats';
+import { type Checkpoint, HalftoneError, isHalftoneError, type ReadOptions, type WeightLayout } from '@halftone/tensor';
 import { isObject, type JsonObject } from './internal/config-fields.js';
 import { type ModelSource, modelSource, type TokenizerFiles } from './model-source.js';
 
@@ -7,6 +7,12 @@ const WHERE = 'openModel';
 const MAX_CONFIG_BYTES = 10_000_000;
 /** The largest vocabularies in use take about 35 MB. */
 export const MAX_TOKENIZER_BYTES = 200_000_000;
+
+/** How quantized weights of safetensors checkpoints are read. */
+export interface LayoutOptions extends ReadOptions {
+  /** Layouts of quantized weights that are recognised, from `@halftone/formats/layouts`. Default: none. */
+  readonly layouts?: readonly WeightLayout[];
+}
 
 /** The small files beside safetensors weights, wherever they are. */
 export interface ModelFolder {
@@ -55,7 +61,11 @@ export async function llama2cModelSource(
  * tokenizer_config.json, chat_template.jinja and generation_config.json. Reads no weights.
  * Throws `IO` without config.json, `FORMAT` for files that are not JSON objects or too large, and what `modelSource` throws.
  */
-export async function huggingFaceModelSource(checkpoint: Checkpoint, folder: ModelFolder): Promise<ModelSource> {
+export async function huggingFaceModelSource(
+  checkpoint: Checkpoint,
+  folder: ModelFolder,
+  { layouts = [], signal }: LayoutOptions = {},
+): Promise<ModelSource> {
   const configJson = await readJson(folder, 'config.json', MAX_CONFIG_BYTES);
   if (configJson === undefined) {
     throw new HalftoneError(
@@ -65,7 +75,8 @@ export async function huggingFaceModelSource(checkpoint: Checkpoint, folder: Mod
     );
   }
   const generationConfig = await readJson(folder, 'generation_config.json', MAX_CONFIG_BYTES);
-  return modelSource({ configJson, checkpoint, tokenizer: await readTokenizer(folder), generationConfig });
+  const joined = await withLayouts(checkpoint, { layouts, config: configJson, signal });
+  return modelSource({ configJson, checkpoint: joined, tokenizer: await readTokenizer(folder), generationConfig });
 }
 
 async function readTokenizer(folder: ModelFolder): Promise<TokenizerFiles | undefined> {

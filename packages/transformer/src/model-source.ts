@@ -7,8 +7,8 @@ import {
   sameShape,
 } from '@halftone/tensor';
 import { ARCHITECTURES } from './architectures/index.js';
-import { type ModelConfig, parseConfig } from './config.js';
-import { tokenIds } from './internal/config-fields.js';
+import { type ModelConfig, parseConfig, parseConfigJson } from './config.js';
+import { type JsonObject, tokenIds } from './internal/config-fields.js';
 import { checkTokenizer } from './internal/tokenizer-size.js';
 
 /** The contents of tokenizer.json and tokenizer_config.json, parsed. */
@@ -22,7 +22,7 @@ export interface TokenizerFiles {
 /** A model that is still in its files: what it is, and where its weights can be read. */
 export interface ModelSource {
   readonly config: ModelConfig;
-  /** As it was read, for writers. */
+  /** As it was read, for writers; without `quantization_config` where a layout was read by it. */
   readonly configJson: Readonly<Record<string, unknown>>;
   /** generation_config.json as it was read, for writers. */
   readonly generationConfig?: Readonly<Record<string, unknown>>;
@@ -57,13 +57,13 @@ const WHERE = 'modelSource';
  */
 export function modelSource(init: ModelSourceInit): ModelSource {
   const { checkpoint, tokenizer, generationConfig, conv1dTransposed = true } = init;
-  const config = withEndTokens(parseConfig(init.configJson), generationConfig);
-  const configJson =
-    typeof init.configJson === 'string' ? (JSON.parse(init.configJson) as Record<string, unknown>) : init.configJson;
+  const configJson = floatConfig(parseConfigJson(init.configJson), checkpoint);
+  const config = withEndTokens(parseConfig(configJson), generationConfig);
   const architecture = ARCHITECTURES[config.architecture];
   const prefixed = architecture.graph(config, architecture.prefix);
   const bare = architecture.graph(config, '');
-  const found = !checkpoint.tensors.has(prefixed.embedding) && checkpoint.tensors.has(bare.embedding) ? bare : prefixed;
+  const has = (name: string) => checkpoint.tensors.has(name) || checkpoint.quantized?.has(name) === true;
+  const found = !has(prefixed.embedding) && has(bare.embedding) ? bare : prefixed;
   const graph = conv1dTransposed ? found : withPlainLinears(found);
   checkTensors(graph, config, checkpoint);
   if (tokenizer !== undefined) checkTokenizer(tokenizer.tokenizerJson, config.vocabSize);
@@ -103,6 +103,13 @@ export function graphTensors(graph: ModelGraph, config: ModelConfig): Map<string
   return shapes;
 }
 
+/** Of a checkpoint whose layout has been read, the config of the model itself: how weights were stored says nothing about it. */
+function floatConfig(configJson: JsonObject, checkpoint: Checkpoint): JsonObject {
+  if (checkpoint.quantized === undefined) return configJson;
+  const { quantization_config: _, quantization: __, ...rest } = configJson;
+  return rest;
+}
+
 function withEndTokens(config: ModelConfig, generationConfig: ModelSourceInit['generationConfig']): ModelConfig {
   if (generationConfig === undefined) return config;
   const eosTokens = tokenIds(generationConfig, 'eos_token_id', config.vocabSize, 'generation_config.json');
@@ -123,16 +130,21 @@ function checkTensors(graph: ModelGraph, config: ModelConfig, checkpoint: Checkp
   const missing: string[] = [];
   const wrong: string[] = [];
   const integers: string[] = [];
+  const linears = graph.blocks.flatMap((block) => block.linears);
+  const conv1d = new Set(linears.filter((linear) => linear.storedTransposed).map((linear) => linear.weight));
   for (const [name, shape] of graphTensors(graph, config)) {
-    const tensor = checkpoint.tensors.get(name);
+    const quantized = checkpoint.quantized?.get(name);
+    const tensor = quantized ?? checkpoint.tensors.get(name);
+    // Layouts keep every linear weight as [out, in].
+    const expected = quantized && conv1d.has(name) ? [...shape].reverse() : shape;
     if (tensor === undefined) missing.push(name);
-    else if (!sameShape(tensor.shape, shape)) wrong.push(`${name} is [${tensor.shape}], expected [${shape}]`);
-    else if (/^([iu]\d|bool)/.test(tensor.dtype)) integers.push(`${name} is ${tensor.dtype}`);
+    else if (!sameShape(tensor.shape, expected)) wrong.push(`${name} is [${tensor.shape}], expected [${expected}]`);
+    else if (tensor.kind === 'lazy' && /^([iu]\d|bool)/.test(tensor.dtype)) integers.push(`${name} is ${tensor.dtype}`);
   }
   if (missing.length > 0) {
     const packed = missing.some((name) => checkpoint.tensors.has(name.replace(/weight$/, 'qweight')));
     const reason = packed
-      ? '; it holds packed quantized weights, open the unquantized model'
+      ? '; it holds packed quantized weights, open it with the layout that reads them'
       : '; is config.json of this model?';
     throw new HalftoneError('FORMAT', `the checkpoint lacks ${listed(missing)}${reason}`, {
       where: WHERE,

@@ -11,11 +11,11 @@ import {
 } from '@halftone/formats';
 import { type Checkpoint, HalftoneError, throwIfAborted } from '@halftone/tensor';
 import { fetchBytes, publicName } from './internal/fetch-bytes.js';
-import { ggufModelSource, huggingFaceModelSource, type ModelFolder } from './model-files.js';
+import { ggufModelSource, huggingFaceModelSource, type LayoutOptions, type ModelFolder } from './model-files.js';
 import type { ModelSource } from './model-source.js';
 
-/** `fetch`, `headers` and `signal` hold for all requests, `retries` for those of weights. */
-export type OpenModelUrlOptions = HttpSourceOptions;
+/** `fetch`, `headers` and `signal` hold for all requests, `retries` for those of weights. `layouts` as in `openModel`. */
+export interface OpenModelUrlOptions extends HttpSourceOptions, LayoutOptions {}
 
 const WHERE = 'openModelUrl';
 /** An index of a model with 100,000 tensors takes about 10 MB. */
@@ -36,7 +36,7 @@ export async function openModelUrl(url: string | URL, options: OpenModelUrlOptio
   try {
     return checkpoint.format === 'gguf'
       ? await ggufModelSource(checkpoint)
-      : await huggingFaceModelSource(checkpoint, folderAt(address, options));
+      : await huggingFaceModelSource(checkpoint, folderAt(address, options), options);
   } catch (error) {
     await checkpoint.close();
     throw error;

@@ -1,11 +1,12 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
 import { openCheckpointPath } from '@halftone/formats/node';
-import { type Checkpoint, HalftoneError, isHalftoneError, type ReadOptions } from '@halftone/tensor';
+import { type Checkpoint, HalftoneError, isHalftoneError } from '@halftone/tensor';
 import { isObject } from './internal/config-fields.js';
 import {
   ggufModelSource,
   huggingFaceModelSource,
+  type LayoutOptions,
   llama2cModelSource,
   MAX_TOKENIZER_BYTES,
   type ModelFolder,
@@ -22,24 +23,24 @@ const WHERE = 'openModel';
  * Throws `IO` for files that cannot be read, `FORMAT` and `UNSUPPORTED` as the readers and `modelSource` do. No file stays
  * open after a failure; call `close` on the result.
  */
-export async function openModel(path: string, options: ReadOptions = {}): Promise<ModelSource> {
+export async function openModel(path: string, options: LayoutOptions = {}): Promise<ModelSource> {
   const checkpoint = await openCheckpointPath(path, options);
   try {
-    return await sourceOf(path, checkpoint);
+    return await sourceOf(path, checkpoint, options);
   } catch (error) {
     await checkpoint.close();
     throw error;
   }
 }
 
-async function sourceOf(path: string, checkpoint: Checkpoint): Promise<ModelSource> {
+async function sourceOf(path: string, checkpoint: Checkpoint, options: LayoutOptions): Promise<ModelSource> {
   switch (checkpoint.format) {
     case 'gguf':
       return ggufModelSource(checkpoint);
     case 'llama2c':
       return llama2cModelSource(checkpoint, tokenizersBeside(path));
     default:
-      return huggingFaceModelSource(checkpoint, await folderOf(path));
+      return huggingFaceModelSource(checkpoint, await folderOf(path), options);
   }
 }
 

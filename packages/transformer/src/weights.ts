@@ -62,6 +62,11 @@ export async function loadLinear(
     if (replacement.kind !== 'quantized') return backend.uploadLinear(replacement, bias);
     return backend.uploadLinear(keep(replacement) ? replacement : tensor(dequantize(replacement), shape), bias);
   }
+  const quantized = source.checkpoint.quantized?.get(node.weight);
+  if (quantized !== undefined) {
+    const weight = await quantized.read({ signal: options.signal });
+    return backend.uploadLinear(keep(weight) ? weight : tensor(dequantize(weight), shape), bias);
+  }
   const lazy = findTensor(source, node.weight);
   if (backend.uploadPacked !== undefined && isTakenAsStored(lazy, node, backend, options)) {
     return backend.uploadPacked(lazy, bias, { signal: options.signal });
@@ -127,6 +132,10 @@ export async function loadRows(
     checkShape(name, replacement.shape, shape);
     const values = replacement.kind === 'quantized' ? dequantize(replacement) : contiguousData(replacement).slice();
     return floatRows(values, features);
+  }
+  const quantized = source.checkpoint.quantized?.get(name);
+  if (quantized !== undefined) {
+    return floatRows(dequantize(await quantized.read({ signal: options.signal })), features);
   }
   const { dtype, bytes } = await readTensor(source, name, options);
   const rowBytes = bytes.byteLength / shape[0];

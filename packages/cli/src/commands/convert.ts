@@ -1,4 +1,8 @@
-import { parseRecipe } from '@halftone/compress';
+import { asStored, decodedSource, inGgmlBlocks, inLayout, parseRecipe, type Recipe } from '@halftone/compress';
+import { checkpointBytes } from '@halftone/eval';
+import { WEIGHT_LAYOUTS } from '@halftone/formats/layouts';
+import { HalftoneError } from '@halftone/tensor';
+import type { ModelSource } from '@halftone/transformer';
 import { type Command, Option } from 'commander';
 import type { CommandContext } from '../context.js';
 import { openModelArgument } from '../model-argument.js';
@@ -9,35 +13,51 @@ import { writeModel } from '../write-model.js';
 
 interface ConvertOptions {
   readonly out: string;
-  readonly dtype: string;
+  readonly dtype?: string;
+  readonly layout?: string;
 }
+
+const WRITTEN_LAYOUTS = WEIGHT_LAYOUTS.filter((layout) => layout.writer !== undefined);
 
 export function addConvertCommand(program: Command, context: CommandContext): void {
   const command = program
     .command('convert')
-    .summary('change the container or the float type')
-    .description('Writes a model as a .gguf file or as a folder in the Hugging Face layout, without quantizing it.')
+    .summary('change the container, the layout or the float type')
+    .description(
+      'Writes a model in another format, without quantizing it: every weight keeps its value, or is decoded.',
+    )
     .argument('<model>', 'the model to convert')
     .requiredOption('--out <path>', 'a path ending in .gguf, or else a new folder with model.safetensors')
     .addOption(
-      new Option('--dtype <type>', 'float type of the weights').choices(['F32', 'F16', 'BF16']).default('BF16'),
+      new Option('--layout <name>', 'store quantized weights in this layout, exactly; what does not fit is refused')
+        .choices(WRITTEN_LAYOUTS.map((layout) => layout.name))
+        .conflicts('dtype'),
     )
+    .addOption(new Option('--dtype <type>', 'decode all weights to this float type').choices(['F32', 'F16', 'BF16']))
     .addHelpText('after', CONVERT_HELP)
     .action((model: string, options: ConvertOptions) => convertAction(model, options, context));
   addCommonOptions(command);
 }
 
 const CONVERT_HELP = `
-Quantized weights are decoded. Norms and biases are F32 in a .gguf file, as llama.cpp wants them.
+Without --dtype, no weight changes its value: quantized ones move to the blocks of a .gguf file, or to another
+layout of a folder, where that is exact. Norms and biases are F32 in a .gguf file, as llama.cpp wants them.
 
 Examples:
   halftone convert wren --out wren-f16.gguf --dtype F16
+  halftone convert ./my-model-gptq --out my-model.gguf
+  halftone convert model-q4_0.gguf --out my-model-awq --layout awq
   halftone convert model.gguf --out model-hf --dtype BF16`;
 
 async function convertAction(model: string, options: ConvertOptions, context: CommandContext): Promise<void> {
-  const source = await openModelArgument(model, { signal: context.signal });
+  const work = { signal: context.signal, onProgress: context.progress.report };
+  const source = await openModelArgument(model, work);
   try {
-    const report = await writeModel(source, model, { recipe: parseRecipe(options.dtype), out: options.out }, context);
+    const { converted, recipe } = await convertedSource(source, options, work);
+    const written = await writeModel(converted, model, { recipe, out: options.out }, context);
+    // A layout's tensors are not weights: what is written counts against the weights that were read.
+    const weightBytes = written.layers.reduce((sum, { bytes }) => sum + bytes, 0);
+    const report = { ...written, bitsPerWeight: (8 * weightBytes) / checkpointBytes(source.checkpoint).elements };
     context.progress.stop();
     if (context.json) {
       context.printJson({ ...report, out: options.out, peakRssBytes: process.resourceUsage().maxRSS * 1024 });
@@ -58,4 +78,27 @@ async function convertAction(model: string, options: ConvertOptions, context: Co
   } finally {
     await source.close();
   }
+}
+
+interface Conversion {
+  readonly converted: ModelSource;
+  readonly recipe: Recipe;
+}
+
+async function convertedSource(
+  source: ModelSource,
+  { out, dtype, layout }: ConvertOptions,
+  work: Parameters<typeof inGgmlBlocks>[1],
+): Promise<Conversion> {
+  if (dtype !== undefined) return { converted: decodedSource(source), recipe: parseRecipe(dtype) };
+  if (out.endsWith('.gguf')) {
+    if (layout === undefined) return { converted: await inGgmlBlocks(source, work), recipe: asStored };
+    throw new HalftoneError('UNSUPPORTED', `--layout ${layout} is for folders; a .gguf file has ggml blocks only`, {
+      where: 'convert',
+    });
+  }
+  // A folder keeps the layout that the source has.
+  const name = layout ?? source.checkpoint.quantized?.values().next().value?.layout;
+  const chosen = WRITTEN_LAYOUTS.find((candidate) => candidate.name === name);
+  return { converted: chosen ? await inLayout(source, chosen, work) : source, recipe: asStored };
 }

@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import type { CommandContext } from '../context.js';
 import { openCheckpointArgument, openModelArgument } from '../model-argument.js';
 import { addCommonOptions } from '../options.js';
+import { suspicions } from '../suspicions.js';
 import { formatBytes, formatCount } from '../terminal/format.js';
 import { renderFacts, renderTable } from '../terminal/table.js';
 
@@ -28,6 +29,7 @@ const INSPECT_HELP = `
 Examples:
   halftone inspect wren
   halftone inspect model.gguf --tensors
+  halftone inspect hf:HuggingFaceTB/SmolLM2-135M
   halftone inspect https://example.com/model.gguf --json`;
 
 async function inspectAction(model: string, options: InspectOptions, context: CommandContext): Promise<void> {
@@ -35,6 +37,7 @@ async function inspectAction(model: string, options: InspectOptions, context: Co
   try {
     const account = checkpointBytes(checkpoint);
     const description = source && describeModel(source);
+    const suspicious = suspicions(checkpoint, source);
     if (context.json) {
       const { fileBytes: bytes, elements, bitsPerWeight, byType } = account;
       context.printJson({
@@ -45,13 +48,15 @@ async function inspectAction(model: string, options: InspectOptions, context: Co
         bitsPerWeight,
         byType,
         ...(description ? { description } : { problem }),
+        suspicious,
         metadata: Object.fromEntries(shortMetadata(checkpoint.metadata)),
-        tensors: account.tensors.map((tensor) => ({ ...tensor, shape: checkpoint.tensors.get(tensor.name)?.shape })),
+        tensors: account.tensors.map((tensor) => ({ ...tensor, shape: shapeOf(checkpoint, tensor.name) })),
       });
       return;
     }
     context.print(renderSummary(model, checkpoint, account, description ?? { 'not runnable': problem as string }));
     context.print(`\n${renderTypes(account)}`);
+    for (const sentence of suspicious) context.print(`\nlook twice: ${sentence}`);
     if (options.tensors) context.print(`\n${renderTensors(checkpoint, account)}`);
   } finally {
     await (source ?? checkpoint).close();
@@ -69,6 +74,7 @@ function renderSummary(
   return renderFacts([
     ['model', model],
     ['format', checkpoint.format],
+    ...layoutFact(checkpoint),
     ['size', `${formatBytes(fileBytes)} in files, ${formatBytes(bytes)} of weights`],
     [
       'weights',
@@ -76,6 +82,11 @@ function renderSummary(
     ],
     ...Object.entries(description),
   ]);
+}
+
+function layoutFact({ quantized }: Checkpoint): [string, string][] {
+  const layouts = new Set(Array.from(quantized?.values() ?? [], (weight) => weight.layout));
+  return layouts.size === 0 ? [] : [['layout', [...layouts].join(', ')]];
 }
 
 function renderTypes({ byType }: Account): string {
@@ -104,21 +115,25 @@ function renderTensors(checkpoint: Checkpoint, { tensors }: Account): string {
     tensors.map(({ name, dtype, bytes }) => [
       name,
       dtype,
-      checkpoint.tensors.get(name)?.shape.join(' x ') || 'scalar',
+      shapeOf(checkpoint, name)?.join(' x ') || 'scalar',
       formatCount(bytes),
     ]),
   );
 }
 
+function shapeOf({ tensors, quantized }: Checkpoint, name: string): readonly number[] | undefined {
+  return (quantized?.get(name) ?? tensors.get(name))?.shape;
+}
+
 /** Opens a model, or at least its tensors when it is not a model that can be run. */
 async function openAnything(model: string, signal: AbortSignal) {
   try {
-    const source = await openModelArgument(model, { signal });
+    const source = await openModelArgument(model, { signal, headersOnly: true });
     return { source, checkpoint: source.checkpoint };
   } catch (error) {
     if (!isHalftoneError(error) || error.code === 'ABORTED') throw error;
     // A damaged or missing file fails here again; the first message says more.
-    const checkpoint = await openCheckpointArgument(model, { signal }).catch(() => {
+    const checkpoint = await openCheckpointArgument(model, { signal, headersOnly: true }).catch(() => {
       throw error;
     });
     return { checkpoint, problem: error.message };

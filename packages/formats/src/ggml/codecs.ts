@@ -10,7 +10,14 @@ import {
   type StorageType,
 } from '@halftone/tensor';
 import { ggmlTypeOf } from '@halftone/tensor/ggml';
+import { mxfp4, nvfp4 } from './fp4.js';
 import type { GgmlCodec } from './internal/ggml-codec.js';
+import { iq1_m, iq1_s } from './iq1.js';
+import { iq2_s, iq2_xs, iq2_xxs } from './iq2.js';
+import { iq3_s, iq3_xxs } from './iq3.js';
+import { iq4_nl, iq4_xs } from './iq4.js';
+import { q1_0 } from './q1.js';
+import { q2_0 } from './q2.js';
 import { q2_K } from './q2-k.js';
 import { q3_K } from './q3-k.js';
 import { q4_0, q4_1 } from './q4.js';
@@ -19,9 +26,10 @@ import { q5_0, q5_1 } from './q5.js';
 import { q5_K } from './q5-k.js';
 import { q6_K } from './q6-k.js';
 import { q8_0 } from './q8.js';
+import { tq1_0, tq2_0 } from './tq.js';
 
 /** All block codecs by type. Import single ones (`q4_K`) instead where the size of a bundle matters. */
-export const GGML_CODECS = {
+export const GGML_CODECS: { readonly [T in GgmlType]: GgmlCodec<T> } = {
   Q4_0: q4_0,
   Q4_1: q4_1,
   Q5_0: q5_0,
@@ -32,7 +40,22 @@ export const GGML_CODECS = {
   Q4_K: q4_K,
   Q5_K: q5_K,
   Q6_K: q6_K,
-} as { readonly [T in GgmlType]: GgmlCodec<T> };
+  IQ1_S: iq1_s,
+  IQ1_M: iq1_m,
+  IQ2_XXS: iq2_xxs,
+  IQ2_XS: iq2_xs,
+  IQ2_S: iq2_s,
+  IQ3_XXS: iq3_xxs,
+  IQ3_S: iq3_s,
+  IQ4_NL: iq4_nl,
+  IQ4_XS: iq4_xs,
+  TQ1_0: tq1_0,
+  TQ2_0: tq2_0,
+  MXFP4: mxfp4,
+  NVFP4: nvfp4,
+  Q1_0: q1_0,
+  Q2_0: q2_0,
+};
 
 /**
  * Values of a tensor as GGUF files store it: ggml blocks, or plain elements (`f32`, `f16`, `bf16` and others).
@@ -77,7 +100,5 @@ function codecOf(type: string, where: string): GgmlCodec {
       where,
     });
   }
-  const codec: GgmlCodec | undefined = GGML_CODECS[type];
-  if (codec === undefined) throw new HalftoneError('UNSUPPORTED', `${type} blocks cannot be read yet`, { where });
-  return codec;
+  return GGML_CODECS[type];
 }

@@ -1,5 +1,12 @@
 export { decodeGgml, GGML_CODECS, packGgml, unpackGgml } from './codecs.js';
+export { mxfp4, nvfp4 } from './fp4.js';
 export type { GgmlCodec } from './internal/ggml-codec.js';
+export { iq1_m, iq1_s } from './iq1.js';
+export { iq2_s, iq2_xs, iq2_xxs } from './iq2.js';
+export { iq3_s, iq3_xxs } from './iq3.js';
+export { iq4_nl, iq4_xs } from './iq4.js';
+export { q1_0 } from './q1.js';
+export { q2_0 } from './q2.js';
 export { q2_K } from './q2-k.js';
 export { q3_K } from './q3-k.js';
 export { q4_0, q4_1 } from './q4.js';
@@ -8,3 +15,5 @@ export { q5_0, q5_1 } from './q5.js';
 export { q5_K } from './q5-k.js';
 export { q6_K } from './q6-k.js';
 export { q8_0 } from './q8.js';
+export { repackAsGgml } from './repack-as-ggml.js';
+export { tq1_0, tq2_0 } from './tq.js';

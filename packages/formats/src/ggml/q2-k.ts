@@ -5,8 +5,7 @@
  * bytes of codes; the bits at shift 2k are its k-th run of 32 elements.
  * Source: ggml-common.h `block_q2_K`, ggml-quants.c `dequantize_row_q2_K`.
  */
-import { float16ToNumber } from '@halftone/tensor';
-import { readWord, SIGN_BIT, writeWord } from './internal/block-layout.js';
+import { readHalf, readWord, SIGN_BIT, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
 
 const BYTES = 84;
@@ -15,16 +14,29 @@ const SCALE = 80;
 
 export const q2_K: GgmlCodec<'Q2_K'> = /* @__PURE__ */ ggmlCodec('Q2_K', {
   decode(bytes, blocks, out) {
+    const values = new Float32Array(16);
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES) {
-      const d = float16ToNumber(readWord(bytes, at + SCALE));
-      const dmin = float16ToNumber(readWord(bytes, at + SCALE + 2));
-      for (let group = 0; group < 16; group++, to += 16) {
-        const packed = bytes[at + group];
-        const scale = Math.fround(d * (packed & 15));
-        const min = Math.fround(dmin * (packed >>> 4));
-        const from = at + CODES + codeByte(group);
-        const shift = group & 6;
-        for (let l = 0; l < 16; l++) out[to + l] = Math.fround(scale * ((bytes[from + l] >>> shift) & 3)) - min;
+      const d = readHalf(bytes, at + SCALE);
+      const dmin = readHalf(bytes, at + SCALE + 2);
+      for (let half = 0; half < 2; half++, to += 128) {
+        // Four groups share 16 bytes, so that each byte is read once.
+        for (let first = 0; first < 2; first++) {
+          for (let run = 0; run < 4; run++) {
+            const packed = bytes[at + half * 8 + run * 2 + first];
+            const scale = Math.fround(d * (packed & 15));
+            const min = Math.fround(dmin * (packed >>> 4));
+            for (let code = 0; code < 4; code++) values[run * 4 + code] = Math.fround(scale * code) - min;
+          }
+          const from = at + CODES + half * 32 + first * 16;
+          const start = to + first * 16;
+          for (let l = 0; l < 16; l++) {
+            const byte = bytes[from + l];
+            out[start + l] = values[byte & 3];
+            out[start + 32 + l] = values[4 + ((byte >>> 2) & 3)];
+            out[start + 64 + l] = values[8 + ((byte >>> 4) & 3)];
+            out[start + 96 + l] = values[12 + (byte >>> 6)];
+          }
+        }
       }
     }
   },

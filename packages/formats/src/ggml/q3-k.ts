@@ -5,8 +5,7 @@
  * high byte l belongs to element l of the g-th run of 32.
  * Source: ggml-common.h `block_q3_K`, ggml-quants.c `dequantize_row_q3_K`.
  */
-import { float16ToNumber } from '@halftone/tensor';
-import { readWord, writeWord } from './internal/block-layout.js';
+import { readHalf, readWord, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
 
 const BYTES = 110;
@@ -17,16 +16,26 @@ const SCALE = 108;
 export const q3_K: GgmlCodec<'Q3_K'> = /* @__PURE__ */ ggmlCodec('Q3_K', {
   decode(bytes, blocks, out) {
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES) {
-      const d = float16ToNumber(readWord(bytes, at + SCALE));
-      for (let group = 0; group < 16; group++, to += 16) {
-        const scale = Math.fround(d * (readScale(bytes, at + SCALES, group) - 32));
-        const half = (group & 1) << 4;
-        const from = at + PAIRS + ((group >>> 3) << 5) + half;
-        const shift = group & 6;
-        const run = group >>> 1;
-        for (let l = 0; l < 16; l++) {
-          const high = (bytes[at + half + l] >>> run) & 1;
-          out[to + l] = scale * ((((bytes[from + l] >>> shift) & 3) | (high << 2)) - 4);
+      const d = readHalf(bytes, at + SCALE);
+      for (let half = 0; half < 2; half++, to += 128) {
+        // Four groups share 16 bytes, so that each byte is read once.
+        for (let first = 0; first < 2; first++) {
+          const group = half * 8 + first;
+          const scale0 = Math.fround(d * (readScale(bytes, at + SCALES, group) - 32));
+          const scale1 = Math.fround(d * (readScale(bytes, at + SCALES, group + 2) - 32));
+          const scale2 = Math.fround(d * (readScale(bytes, at + SCALES, group + 4) - 32));
+          const scale3 = Math.fround(d * (readScale(bytes, at + SCALES, group + 6) - 32));
+          const low = at + PAIRS + half * 32 + first * 16;
+          const high = at + first * 16;
+          const start = to + first * 16;
+          for (let l = 0; l < 16; l++) {
+            const pairs = bytes[low + l];
+            const bits = bytes[high + l] >>> (half * 4);
+            out[start + l] = scale0 * (((pairs & 3) | ((bits << 2) & 4)) - 4);
+            out[start + 32 + l] = scale1 * ((((pairs >>> 2) & 3) | ((bits << 1) & 4)) - 4);
+            out[start + 64 + l] = scale2 * ((((pairs >>> 4) & 3) | (bits & 4)) - 4);
+            out[start + 96 + l] = scale3 * (((pairs >>> 6) | ((bits >>> 1) & 4)) - 4);
+          }
         }
       }
     }

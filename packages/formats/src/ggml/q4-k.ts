@@ -5,9 +5,9 @@
  * and the next group in their high nibbles.
  * Source: ggml-common.h `block_q4_K`, ggml-quants.c `dequantize_row_q4_K`.
  */
-import { float16ToNumber } from '@halftone/tensor';
-import { readWord, SIGN_BIT, writeWord } from './internal/block-layout.js';
+import { readHalf, readWord, SIGN_BIT, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
+import { affineNibbles, packNibbles, unpackNibbles } from './internal/nibble-halves.js';
 import { readMin, readScale, writePair } from './internal/six-bit-pairs.js';
 
 const BYTES = 144;
@@ -17,18 +17,14 @@ const CODES = 16;
 export const q4_K: GgmlCodec<'Q4_K'> = /* @__PURE__ */ ggmlCodec('Q4_K', {
   decode(bytes, blocks, out) {
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES) {
-      const d = float16ToNumber(readWord(bytes, at));
-      const dmin = float16ToNumber(readWord(bytes, at + 2));
+      const d = readHalf(bytes, at);
+      const dmin = readHalf(bytes, at + 2);
       for (let group = 0, from = at + CODES; group < 8; group += 2, from += 32, to += 64) {
         const lowScale = Math.fround(d * readScale(bytes, at + PAIRS, group));
         const lowMin = Math.fround(dmin * readMin(bytes, at + PAIRS, group));
         const highScale = Math.fround(d * readScale(bytes, at + PAIRS, group + 1));
         const highMin = Math.fround(dmin * readMin(bytes, at + PAIRS, group + 1));
-        for (let l = 0; l < 32; l++) {
-          const byte = bytes[from + l];
-          out[to + l] = Math.fround(lowScale * (byte & 15)) - lowMin;
-          out[to + 32 + l] = Math.fround(highScale * (byte >>> 4)) - highMin;
-        }
+        affineNibbles(bytes, from, 32, lowScale, lowMin, highScale, highMin, out, to);
       }
     }
   },
@@ -42,11 +38,7 @@ export const q4_K: GgmlCodec<'Q4_K'> = /* @__PURE__ */ ggmlCodec('Q4_K', {
         offsetCodes[block * 8 + group] = readMin(bytes, at + PAIRS, group);
       }
       for (let pair = 0, from = at + CODES; pair < 4; pair++, from += 32, to += 64) {
-        for (let l = 0; l < 32; l++) {
-          const byte = bytes[from + l];
-          codes[to + l] = byte & 15;
-          codes[to + 32 + l] = byte >>> 4;
-        }
+        unpackNibbles(bytes, from, codes, to, 32);
       }
     }
   },
@@ -59,7 +51,7 @@ export const q4_K: GgmlCodec<'Q4_K'> = /* @__PURE__ */ ggmlCodec('Q4_K', {
         writePair(bytes, at + PAIRS, group, scaleCodes[block * 8 + group], offsetCodes[block * 8 + group]);
       }
       for (let pair = 0, to = at + CODES; pair < 4; pair++, to += 32, from += 64) {
-        for (let l = 0; l < 32; l++) bytes[to + l] = codes[from + l] | (codes[from + 32 + l] << 4);
+        packNibbles(codes, from, bytes, to, 32);
       }
     }
   },

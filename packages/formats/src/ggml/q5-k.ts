@@ -5,8 +5,7 @@
  * group g), 128 bytes of low nibbles as in Q4_K.
  * Source: ggml-common.h `block_q5_K`, ggml-quants.c `dequantize_row_q5_K`.
  */
-import { float16ToNumber } from '@halftone/tensor';
-import { readWord, SIGN_BIT, writeWord } from './internal/block-layout.js';
+import { readHalf, readWord, SIGN_BIT, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
 import { readMin, readScale, writePair } from './internal/six-bit-pairs.js';
 
@@ -18,18 +17,24 @@ const LOW = 48;
 export const q5_K: GgmlCodec<'Q5_K'> = /* @__PURE__ */ ggmlCodec('Q5_K', {
   decode(bytes, blocks, out) {
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES) {
-      const d = float16ToNumber(readWord(bytes, at));
-      const dmin = float16ToNumber(readWord(bytes, at + 2));
+      const d = readHalf(bytes, at);
+      const dmin = readHalf(bytes, at + 2);
       for (let group = 0, from = at + LOW; group < 8; group += 2, from += 32, to += 64) {
         const lowScale = Math.fround(d * readScale(bytes, at + PAIRS, group));
         const lowMin = Math.fround(dmin * readMin(bytes, at + PAIRS, group));
         const highScale = Math.fround(d * readScale(bytes, at + PAIRS, group + 1));
         const highMin = Math.fround(dmin * readMin(bytes, at + PAIRS, group + 1));
-        for (let l = 0; l < 32; l++) {
-          const byte = bytes[from + l];
-          const fifth = bytes[at + HIGH + l] >>> group;
-          out[to + l] = Math.fround(lowScale * ((byte & 15) | ((fifth & 1) << 4))) - lowMin;
-          out[to + 32 + l] = Math.fround(highScale * ((byte >>> 4) | ((fifth & 2) << 3))) - highMin;
+        // Two at once are faster.
+        for (let l = 0; l < 32; l += 2) {
+          const a = bytes[from + l];
+          const b = bytes[from + l + 1];
+          const fifthA = bytes[at + HIGH + l] >>> group;
+          const fifthB = bytes[at + HIGH + l + 1] >>> group;
+          const first = to + l;
+          out[first] = Math.fround(lowScale * ((a & 15) | ((fifthA << 4) & 16))) - lowMin;
+          out[first + 1] = Math.fround(lowScale * ((b & 15) | ((fifthB << 4) & 16))) - lowMin;
+          out[first + 32] = Math.fround(highScale * ((a >>> 4) | ((fifthA << 3) & 16))) - highMin;
+          out[first + 33] = Math.fround(highScale * ((b >>> 4) | ((fifthB << 3) & 16))) - highMin;
         }
       }
     }

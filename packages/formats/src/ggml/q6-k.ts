@@ -6,8 +6,7 @@
  * l + 32, then their high nibbles, and the four pairs of high byte l from the lowest up.
  * Source: ggml-common.h `block_q6_K`, ggml-quants.c `dequantize_row_q6_K`.
  */
-import { float16ToNumber } from '@halftone/tensor';
-import { readWord, writeWord } from './internal/block-layout.js';
+import { readHalf, readWord, writeWord } from './internal/block-layout.js';
 import { type GgmlCodec, ggmlCodec } from './internal/ggml-codec.js';
 
 const BYTES = 210;
@@ -18,7 +17,7 @@ const SCALE = 208;
 export const q6_K: GgmlCodec<'Q6_K'> = /* @__PURE__ */ ggmlCodec('Q6_K', {
   decode(bytes, blocks, out) {
     for (let block = 0, at = 0, to = 0; block < blocks; block++, at += BYTES) {
-      const d = float16ToNumber(readWord(bytes, at + SCALE));
+      const d = readHalf(bytes, at + SCALE);
       for (let half = 0; half < 2; half++, to += 128) {
         for (let sixteen = 0; sixteen < 2; sixteen++) {
           const scales = at + SCALES + half * 8 + sixteen;

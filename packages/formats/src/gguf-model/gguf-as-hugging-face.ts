@@ -1,36 +1,20 @@
-import {
-  type Checkpoint,
-  type DType,
-  decode,
-  HalftoneError,
-  type LazyTensor,
-  type PackedTensor,
-  sameShape,
-} from '@halftone/tensor';
+import { type Checkpoint, HalftoneError, type LazyTensor, sameShape } from '@halftone/tensor';
 import { type TokenizerFiles, tokenizerFromGguf } from '../tokenizer/tokenizer-from-gguf.js';
-import { type GgufArchitecture, isGgufArchitecture, type ModelSizes } from './architectures.js';
-import { headDimension, LIMITS } from './model-description.js';
+import type { GgufArchitecture, ModelSizes } from './architectures/form.js';
+import { architectureForm, GGUF_ARCHITECTURES, isGgufArchitecture } from './architectures.js';
+import { headDimension, LIMITS } from './config-fields.js';
+import { subtractOneLazy } from './gain-less-one.js';
 import { permuteRowsLazy } from './permute-rows.js';
-import { positiveNumberAt, stringAt, wholeNumberAt } from './read-metadata.js';
-import { recogniseLlama3 } from './rope-factors.js';
-import { expandRoles, fillBlock } from './tensor-names.js';
+import { stringAt, wholeNumberAt } from './read-metadata.js';
+import { sliceRowsLazy } from './slice-rows.js';
+import { expandRoles, fillBlock, type NamedRole } from './tensor-names.js';
 
 const WHERE = 'gguf-model';
 
 type Metadata = Checkpoint['metadata'];
 
-/**
- * `config.rope_scaling` for a file whose `rope_freqs.weight` is not one of llama 3's published settings. Rotary
- * frequency `i` is divided by `factors[i]`, `[headDim / 2]`. This `rope_type` exists only here: transformers has none
- * that takes factors alone.
- */
-export interface FactorsRopeScaling {
-  readonly rope_type: 'factors';
-  readonly factors: readonly number[];
-}
-
 export interface HuggingFaceView {
-  /** `config.json` as transformers would write it. `rope_scaling` may be a {@link FactorsRopeScaling}. */
+  /** `config.json` as transformers would write it. `rope_scaling` may be a `FactorsRopeScaling`. */
   readonly configJson: Readonly<Record<string, unknown>>;
   /** The same tensors under Hugging Face names, query and key rows in Hugging Face's rotary order. */
   readonly checkpoint: Checkpoint;
@@ -43,7 +27,7 @@ export interface HuggingFaceView {
 }
 
 /**
- * Shows an opened GGUF file as a Hugging Face checkpoint. Reads no weights but `rope_freqs.weight`.
+ * Shows an opened GGUF file as a Hugging Face checkpoint. Reads no weights but rotary factors.
  * Throws `UNSUPPORTED` for an unknown architecture, tokenizer or tensor, `FORMAT` for missing tensors and for missing or
  * absurd keys, `SHAPE` for tensors that do not fit the keys.
  */
@@ -52,20 +36,14 @@ export async function ggufAsHuggingFace(checkpoint: Checkpoint): Promise<Hugging
   const architecture = readArchitecture(metadata);
   const sizes = readSizes(metadata, architecture, checkpoint.tensors);
   const tensors = renameTensors(checkpoint.tensors, architecture, sizes);
-  const tied = !tensors.has('lm_head.weight');
-  const ropeScaling = await readRopeScaling(checkpoint, architecture, sizes);
+  const file = { metadata, architecture, sizes, tensors: checkpoint.tensors };
   const tokenizer = metadata.has('tokenizer.ggml.model') ? tokenizerFromGguf(metadata) : undefined;
   const chatTemplate = stringAt(metadata, 'tokenizer.chat_template');
-  const base =
-    architecture === 'gpt2'
-      ? gpt2Config(metadata, sizes)
-      : llamaLikeConfig(metadata, architecture, sizes, (name) => tensors.has(`model.layers.0.${name}`));
   return {
     configJson: {
-      ...base,
+      ...(await architectureForm(architecture).configJson(file)),
       vocab_size: sizes.vocabulary,
-      tie_word_embeddings: tied,
-      ...(ropeScaling && { rope_scaling: ropeScaling }),
+      tie_word_embeddings: !tensors.has('lm_head.weight'),
       ...tokenIds(metadata),
     },
     checkpoint: {
@@ -88,7 +66,7 @@ function readArchitecture(metadata: Metadata): GgufArchitecture {
       name === undefined ? 'FORMAT' : 'UNSUPPORTED',
       name === undefined
         ? 'general.architecture is missing; the file is not a model'
-        : `general.architecture '${name}' is not one of llama, qwen2, qwen3, gpt2`,
+        : `general.architecture '${name}' is not one of ${GGUF_ARCHITECTURES.join(', ')}`,
       { where: WHERE, details: { architecture: name } },
     );
   }
@@ -111,7 +89,9 @@ function readSizes(metadata: Metadata, architecture: GgufArchitecture, tensors: 
     : headDimension(embedding, heads);
   const valueDim = whole('attention.value_length', LIMITS.width, headDim);
   const rotaryDim = whole('rope.dimension_count', LIMITS.width, headDim);
-  if (heads % kvHeads !== 0 || headDim % 2 !== 0 || valueDim !== headDim || rotaryDim !== headDim) {
+  const partial = architecture === 'phi2' || architecture === 'phi3';
+  const rotates = rotaryDim === headDim || (partial && rotaryDim < headDim && rotaryDim % 2 === 0);
+  if (heads % kvHeads !== 0 || headDim % 2 !== 0 || valueDim !== headDim || !rotates) {
     throw new HalftoneError(
       'UNSUPPORTED',
       `${heads} heads with ${kvHeads} key/value heads, key size ${headDim}, value size ${valueDim}, ${rotaryDim} rotated: the sizes must be even and equal, the heads a multiple`,
@@ -128,6 +108,8 @@ function readSizes(metadata: Metadata, architecture: GgufArchitecture, tensors: 
     heads,
     kvHeads,
     headDim,
+    rotaryDim,
+    tokenTypes: tensors.get('token_types.weight')?.shape[0] ?? 0,
   };
 }
 
@@ -137,17 +119,20 @@ function renameTensors(
   sizes: ModelSizes,
 ): Map<string, LazyTensor> {
   const renamed = new Map<string, LazyTensor>();
-  const used = new Set<string>(architecture === 'llama' ? ['rope_freqs.weight'] : []);
-  for (const { role, block } of expandRoles(architecture, sizes.blocks)) {
+  const used = new Set<string>(architectureForm(architecture).ropeTensors);
+  for (const named of expandRoles(architecture, sizes.blocks)) {
+    const { role, block } = named;
     const ggufName = fillBlock(role.gguf, block);
-    const lazy = source.get(ggufName);
-    if (!lazy) {
+    const found = source.has(ggufName) ? ggufName : fusedName(ggufName);
+    const stored = source.get(found);
+    if (!stored) {
       if (!role.required) continue;
       throw new HalftoneError('FORMAT', `${ggufName}: the file has no such tensor, which ${architecture} needs`, {
         where: WHERE,
         details: { tensor: ggufName, architecture },
       });
     }
+    const lazy = found === ggufName ? stored : partOfFused(stored, named, sizes);
     const expected = role.shape(sizes);
     if (!sameShape(lazy.shape, expected)) {
       throw new HalftoneError('SHAPE', `${ggufName}: shape [${lazy.shape}] does not fit the header's [${expected}]`, {
@@ -155,10 +140,11 @@ function renameTensors(
         details: { tensor: ggufName, shape: lazy.shape, expected },
       });
     }
-    used.add(ggufName);
-    const name = fillBlock(role.hf, block);
-    const named = { ...lazy, name };
-    renamed.set(name, role.rotaryHeads ? permuteRowsLazy(named, sizes[role.rotaryHeads], true) : named);
+    used.add(found);
+    renamed.set(
+      fillBlock(role.hf, block),
+      inHuggingFaceForm({ ...lazy, name: fillBlock(role.hf, block) }, named, sizes),
+    );
   }
   for (const name of source.keys()) {
     if (!used.has(name)) {
@@ -171,101 +157,28 @@ function renameTensors(
   return renamed;
 }
 
-async function readRopeScaling(checkpoint: Checkpoint, architecture: GgufArchitecture, sizes: ModelSizes) {
-  const { metadata, tensors } = checkpoint;
-  const key = (name: string) => `${architecture}.rope.${name}`;
-  const frequencies = architecture === 'llama' ? tensors.get('rope_freqs.weight') : undefined;
-  if (frequencies) {
-    if (!sameShape(frequencies.shape, [sizes.headDim / 2]) || frequencies.dtype !== 'f32') {
-      throw new HalftoneError(
-        'SHAPE',
-        `rope_freqs.weight: ${frequencies.dtype} [${frequencies.shape}] must be f32 [${sizes.headDim / 2}]`,
-        { where: WHERE, details: { tensor: 'rope_freqs.weight', shape: frequencies.shape } },
-      );
-    }
-    const factors = decode((await frequencies.read()) as PackedTensor<DType>);
-    const theta = positiveNumberAt(metadata, key('freq_base'), 10_000);
-    const llama3 = recogniseLlama3(factors, theta);
-    if (llama3) return { rope_type: 'llama3', ...llama3 };
-    return { rope_type: 'factors', factors: Array.from(factors) } satisfies FactorsRopeScaling;
-  }
-  const type = stringAt(metadata, key('scaling.type')) ?? (metadata.has(key('scale_linear')) ? 'linear' : 'none');
-  if (type === 'none') return undefined;
-  if (type === 'linear') {
-    const factor = positiveNumberAt(
-      metadata,
-      key('scaling.factor'),
-      metadata.get(key('scale_linear')) as number | undefined,
-    );
-    return factor === 1 ? undefined : { rope_type: 'linear', factor };
-  }
-  if (type === 'yarn' && !metadata.has(key('scaling.attn_factor'))) {
-    const optional = (name: string) => (metadata.has(key(name)) ? positiveNumberAt(metadata, key(name)) : undefined);
-    const original = metadata.has(key('scaling.original_context_length'))
-      ? wholeNumberAt(metadata, key('scaling.original_context_length'), LIMITS.context)
-      : undefined;
-    return withoutUndefined({
-      rope_type: 'yarn',
-      factor: positiveNumberAt(metadata, key('scaling.factor')),
-      original_max_position_embeddings: original,
-      beta_fast: optional('scaling.yarn_beta_fast'),
-      beta_slow: optional('scaling.yarn_beta_slow'),
+function inHuggingFaceForm(lazy: LazyTensor, { role }: NamedRole, sizes: ModelSizes): LazyTensor {
+  if (role.gainLessOne) return subtractOneLazy(lazy);
+  return role.rotaryHeads ? permuteRowsLazy(lazy, sizes[role.rotaryHeads], true) : lazy;
+}
+
+/** Files may hold query, key and value as one tensor where their architecture has three. */
+function fusedName(ggufName: string): string {
+  return ggufName.replace(/\.attn_[qkv]\.(weight|bias)$/, '.attn_qkv.$1');
+}
+
+function partOfFused(fused: LazyTensor, { role }: NamedRole, { heads, kvHeads, headDim }: ModelSizes): LazyTensor {
+  const query = heads * headDim;
+  const keyEnd = query + kvHeads * headDim;
+  const rows = keyEnd + kvHeads * headDim;
+  if (fused.shape[0] !== rows) {
+    throw new HalftoneError('SHAPE', `${fused.name}: ${fused.shape[0]} rows are not the header's ${rows}`, {
+      where: WHERE,
+      details: { tensor: fused.name, shape: fused.shape, rows },
     });
   }
-  throw new HalftoneError('UNSUPPORTED', `${key('scaling.type')}: rotary scaling '${type}' is not supported`, {
-    where: WHERE,
-    details: { type },
-  });
-}
-
-function gpt2Config(metadata: Metadata, sizes: ModelSizes) {
-  return {
-    architectures: ['GPT2LMHeadModel'],
-    model_type: 'gpt2',
-    n_embd: sizes.embedding,
-    n_layer: sizes.blocks,
-    n_head: sizes.heads,
-    n_inner: sizes.feedForward,
-    n_positions: sizes.context,
-    n_ctx: sizes.context,
-    layer_norm_epsilon: positiveNumberAt(metadata, 'gpt2.attention.layer_norm_epsilon'),
-    activation_function: 'gelu_new',
-  };
-}
-
-function llamaLikeConfig(
-  metadata: Metadata,
-  architecture: 'llama' | 'qwen2' | 'qwen3',
-  sizes: ModelSizes,
-  hasTensor: (nameInLayer: string) => boolean,
-) {
-  const windowKey = `${architecture}.attention.sliding_window`;
-  const window =
-    metadata.has(windowKey) && Number(metadata.get(windowKey)) !== 0
-      ? wholeNumberAt(metadata, windowKey, LIMITS.context)
-      : undefined;
-  const modelType = architecture === 'llama' && window !== undefined ? 'mistral' : architecture;
-  const className = { llama: 'Llama', mistral: 'Mistral', qwen2: 'Qwen2', qwen3: 'Qwen3' }[modelType];
-  const qwenWindow = window !== undefined && architecture !== 'llama';
-  return withoutUndefined({
-    architectures: [`${className}ForCausalLM`],
-    model_type: modelType,
-    hidden_size: sizes.embedding,
-    intermediate_size: sizes.feedForward,
-    num_hidden_layers: sizes.blocks,
-    num_attention_heads: sizes.heads,
-    num_key_value_heads: sizes.kvHeads,
-    head_dim: sizes.headDim,
-    max_position_embeddings: sizes.context,
-    rms_norm_eps: positiveNumberAt(metadata, `${architecture}.attention.layer_norm_rms_epsilon`),
-    rope_theta: positiveNumberAt(metadata, `${architecture}.rope.freq_base`, 10_000),
-    hidden_act: 'silu',
-    attention_bias: architecture === 'qwen2' ? undefined : hasTensor('self_attn.q_proj.bias'),
-    mlp_bias: architecture === 'llama' ? hasTensor('mlp.gate_proj.bias') : undefined,
-    sliding_window: window,
-    use_sliding_window: qwenWindow ? true : undefined,
-    max_window_layers: qwenWindow ? 0 : undefined,
-  });
+  if (role.gguf.includes('attn_q.')) return sliceRowsLazy(fused, 0, query);
+  return role.gguf.includes('attn_k.') ? sliceRowsLazy(fused, query, keyEnd) : sliceRowsLazy(fused, keyEnd, rows);
 }
 
 function tokenIds(metadata: Metadata): Record<string, number> {
@@ -279,8 +192,4 @@ function tokenIds(metadata: Metadata): Record<string, number> {
     if (typeof value === 'number') ids[field] = value;
   }
   return ids;
-}
-
-function withoutUndefined(fields: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }

@@ -1,16 +1,18 @@
 import { HalftoneError, type LazyTensor, type Shape, sameShape } from '@halftone/tensor';
 import type { GgufMetadataEntry } from '../gguf-types.js';
+import { refuseMalformedJson } from '../internal/malformed-json.js';
 import { tokenizerToGguf } from '../tokenizer/tokenizer-to-gguf.js';
-import { describeHuggingFaceConfig, type ModelDescription } from './model-description.js';
+import { keyList, type ModelDescription } from './architectures/form.js';
+import { architectureForm } from './architectures.js';
+import type { Json } from './config-fields.js';
+import { describeConfig } from './describe-config.js';
+import { addOneLazy } from './gain-less-one.js';
 import { permuteRowsLazy } from './permute-rows.js';
-import { llama3RopeFactors } from './rope-factors.js';
-import { expandRoles, fillBlock, type NamedRole } from './tensor-names.js';
+import { checkpointNames, expandRoles, fillBlock, type NamedRole } from './tensor-names.js';
 import { transposeLazy } from './transpose-lazy.js';
 import type { GgufExtraTensor, GgufTensorPlan, GgufTransform } from './types.js';
 
 const WHERE = 'gguf-model';
-
-type Json = Readonly<Record<string, unknown>>;
 
 export interface HuggingFaceModel {
   /** `config.json`. */
@@ -29,6 +31,8 @@ export interface HuggingFaceModel {
   readonly chatTemplate?: string;
   /** `general.name`. */
   readonly name?: string;
+  /** How an embedding of a whole text is made of its tokens' (`pooling_type`); no Hugging Face configuration says. */
+  readonly pooling?: 'none' | 'mean' | 'cls' | 'last';
   /** `tokenizer.ggml.pre`, for a tokenizer whose split pattern is not known here. */
   readonly pre?: string;
 }
@@ -42,69 +46,60 @@ export interface GgufModelPlan {
 }
 
 /**
- * Plans the GGUF form of a Hugging Face llama, mistral, qwen2, qwen3 or gpt2 model. Reads no weights.
+ * Plans the GGUF form of a Hugging Face model: llama, mistral, qwen2, qwen3, gpt2, gemma, gemma2, gemma3_text, phi, phi3
+ * or bert. Reads no weights.
  *
- * `attention.sliding_window` is written where the model has one; llama.cpp ignores it for these architectures and
- * attends to everything, so results agree up to the window's length.
+ * `attention.sliding_window` is written where the model has one; of these architectures llama.cpp heeds it for gemma2 and
+ * gemma3 and attends to everything for the others, so their results agree up to the window's length.
  * Throws `UNSUPPORTED` for what the GGUF architecture cannot express and `FORMAT` or `SHAPE` for tensors that are
  * missing, unknown or do not fit the configuration.
  */
 export function huggingFaceToGguf(model: HuggingFaceModel): GgufModelPlan {
-  const description = describeHuggingFaceConfig(model.configJson);
+  return refuseMalformedJson('config.json is not built as a configuration', WHERE, () => planModel(model));
+}
+
+function planModel(model: HuggingFaceModel): GgufModelPlan {
+  const description = describeConfig(model.configJson);
+  // First, so that no list longer than the embedding is made for a vocabulary that only the configuration claims.
+  const tensors = planTensors(description, model.tensors, model.conv1dTransposed ?? true);
   return {
     metadata: [
-      ...modelMetadata(description, model.name),
+      ...modelMetadata(description, model),
       ...(model.tokenizerJson ? tokenizerMetadata(model, model.tokenizerJson, description) : []),
     ],
-    tensors: planTensors(description, model.tensors, model.conv1dTransposed ?? true),
-    extraTensors: extraTensors(description),
+    tensors,
+    extraTensors: description.extraTensors,
   };
 }
 
 /** Applies a plan's transform to a tensor of the checkpoint, lazily. */
 export function applyGgufTransform(lazy: LazyTensor, transform: GgufTransform): LazyTensor {
   const transposed = transform.transpose ? transposeLazy(lazy) : lazy;
-  return transform.permuteHeads ? permuteRowsLazy(transposed, transform.permuteHeads.heads) : transposed;
+  const permuted = transform.permuteHeads ? permuteRowsLazy(transposed, transform.permuteHeads.heads) : transposed;
+  return transform.addOne ? addOneLazy(permuted) : permuted;
 }
 
-function modelMetadata(description: ModelDescription, name: string | undefined): GgufMetadataEntry[] {
-  const { architecture, sizes, ropeScaling } = description;
-  const entries: GgufMetadataEntry[] = [];
-  const add = (key: string, type: 'u32' | 'f32' | 'string', value: number | string | undefined) => {
-    if (value !== undefined) entries.push({ key, type, value });
-  };
-  const own = (key: string) => `${architecture}.${key}`;
-  add('general.architecture', 'string', architecture);
-  add('general.type', 'string', 'model');
-  add('general.name', 'string', name);
-  add('general.quantization_version', 'u32', 2);
-  add(own('vocab_size'), 'u32', sizes.vocabulary);
-  add(own('context_length'), 'u32', sizes.context);
-  add(own('embedding_length'), 'u32', sizes.embedding);
-  add(own('block_count'), 'u32', sizes.blocks);
-  add(own('feed_forward_length'), 'u32', sizes.feedForward);
-  add(own('attention.head_count'), 'u32', sizes.heads);
-  if (architecture === 'gpt2') {
-    add(own('attention.layer_norm_epsilon'), 'f32', description.epsilon);
-    return entries;
-  }
-  add(own('attention.head_count_kv'), 'u32', sizes.kvHeads);
-  add(own('attention.layer_norm_rms_epsilon'), 'f32', description.epsilon);
-  add(own('attention.key_length'), 'u32', sizes.headDim);
-  add(own('attention.value_length'), 'u32', sizes.headDim);
-  add(own('attention.sliding_window'), 'u32', description.slidingWindow);
-  add(own('rope.dimension_count'), 'u32', sizes.headDim);
-  add(own('rope.freq_base'), 'f32', description.ropeTheta);
-  if (ropeScaling?.type === 'linear' || ropeScaling?.type === 'yarn') {
-    add(own('rope.scaling.type'), 'string', ropeScaling.type);
-    add(own('rope.scaling.factor'), 'f32', ropeScaling.factor);
-  }
-  if (ropeScaling?.type === 'yarn') {
-    add(own('rope.scaling.original_context_length'), 'u32', ropeScaling.originalContext);
-    add(own('rope.scaling.yarn_beta_fast'), 'f32', ropeScaling.betaFast);
-    add(own('rope.scaling.yarn_beta_slow'), 'f32', ropeScaling.betaSlow);
-  }
-  return entries;
+/** `enum llama_pooling_type`. Source: llama.h. */
+const POOLING_TYPES = { none: 0, mean: 1, cls: 2, last: 3 } as const;
+
+function modelMetadata(description: ModelDescription, { name, pooling }: HuggingFaceModel): GgufMetadataEntry[] {
+  const { architecture, sizes, keys } = description;
+  const entries: GgufMetadataEntry[] = [
+    { key: 'general.architecture', type: 'string', value: architecture },
+    { key: 'general.type', type: 'string', value: 'model' },
+  ];
+  if (name !== undefined) entries.push({ key: 'general.name', type: 'string', value: name });
+  entries.push({ key: 'general.quantization_version', type: 'u32', value: 2 });
+  const own = keyList(architecture, [
+    ['vocab_size', 'u32', sizes.vocabulary],
+    ['context_length', 'u32', sizes.context],
+    ['embedding_length', 'u32', sizes.embedding],
+    ['block_count', 'u32', sizes.blocks],
+    ['feed_forward_length', 'u32', sizes.feedForward],
+    ['attention.head_count', 'u32', sizes.heads],
+    ['pooling_type', 'u32', pooling && POOLING_TYPES[pooling]],
+  ]);
+  return [...entries, ...own, ...keys];
 }
 
 function tokenizerMetadata(model: HuggingFaceModel, tokenizerJson: Json, description: ModelDescription) {
@@ -124,19 +119,17 @@ function tokenizerMetadata(model: HuggingFaceModel, tokenizerJson: Json, descrip
   });
 }
 
-/** Buffers that checkpoints sometimes hold and that no model reads: rotary tables and GPT-2's causal masks. */
-const IGNORED = /(\.rotary_emb\.inv_freq|\.attn\.bias|\.attn\.masked_bias)$/;
-
 function planTensors(
   description: ModelDescription,
   tensors: HuggingFaceModel['tensors'],
   conv1dTransposed: boolean,
 ): GgufTensorPlan[] {
   const { architecture, sizes, tiedHead } = description;
+  const { ignored } = architectureForm(architecture);
   const planned: GgufTensorPlan[] = [];
   const used = new Set<string>();
   for (const named of expandRoles(architecture, sizes.blocks)) {
-    const hfName = findTensor(named, tensors);
+    const hfName = findTensor(named, description, tensors);
     const isHead = named.role.gguf === 'output.weight';
     if (hfName === undefined) {
       if (named.role.required || (isHead && !tiedHead)) throw missingTensor(fillBlock(named.role.hf, named.block));
@@ -147,7 +140,7 @@ function planTensors(
     planned.push(planTensor(named, hfName, tensors.get(hfName)?.shape ?? [], description, conv1dTransposed));
   }
   for (const name of tensors.keys()) {
-    if (!used.has(name) && !IGNORED.test(name)) {
+    if (!used.has(name) && !ignored.test(name) && !(tiedHead && name === 'lm_head.weight')) {
       throw new HalftoneError(
         'UNSUPPORTED',
         `${name}: a ${architecture} model of ${sizes.blocks} blocks has no such tensor in GGUF; remove it or check config.json`,
@@ -158,11 +151,13 @@ function planTensors(
   return planned;
 }
 
-/** The name in the checkpoint, which may lack the whole model's prefix. */
-function findTensor({ role, block }: NamedRole, tensors: HuggingFaceModel['tensors']): string | undefined {
-  const name = fillBlock(role.hf, block);
-  const bare = name.replace(/^(transformer|model)\./, '');
-  return [name, bare].find((candidate) => tensors.has(candidate));
+/** The name in the checkpoint. */
+function findTensor(
+  { role, block }: NamedRole,
+  { architecture }: ModelDescription,
+  tensors: HuggingFaceModel['tensors'],
+) {
+  return checkpointNames(architecture, fillBlock(role.hf, block)).find((candidate) => tensors.has(candidate));
 }
 
 function planTensor(
@@ -192,16 +187,10 @@ function planTensor(
     transform: {
       ...(transpose && { transpose: true as const }),
       ...(role.rotaryHeads && { permuteHeads: { heads: sizes[role.rotaryHeads] } }),
+      ...(role.gainLessOne && { addOne: true as const }),
     },
     keepFloat: role.float,
   };
-}
-
-function extraTensors({ ropeScaling, ropeTheta, sizes }: ModelDescription): GgufExtraTensor[] {
-  const tensor = (values: Float32Array) => [{ ggufName: 'rope_freqs.weight', shape: [values.length], values }];
-  if (ropeScaling?.type === 'llama3') return tensor(llama3RopeFactors(ropeScaling, ropeTheta, sizes.headDim));
-  if (ropeScaling?.type === 'factors') return tensor(Float32Array.from(ropeScaling.factors));
-  return [];
 }
 
 function missingTensor(name: string): HalftoneError {

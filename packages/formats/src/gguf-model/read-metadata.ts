@@ -1,4 +1,5 @@
 import { HalftoneError, type MetadataValue } from '@halftone/tensor';
+import { LIMITS } from './config-fields.js';
 
 const WHERE = 'gguf-model';
 
@@ -50,4 +51,12 @@ function uniformList(values: object, key: string, most: number): number {
 function invalidKey(key: string, value: unknown, expected: string): HalftoneError {
   const problem = value === undefined ? 'is missing' : `is ${String(value).slice(0, 60)}`;
   return new HalftoneError('FORMAT', `${key} ${problem}; it must be ${expected}`, { where: WHERE, details: { key } });
+}
+
+/** `attention.sliding_window`, or undefined where there is none (0 says so too). */
+export function slidingWindowAt(metadata: Metadata, architecture: string): number | undefined {
+  const key = `${architecture}.attention.sliding_window`;
+  return metadata.has(key) && Number(metadata.get(key)) !== 0
+    ? wholeNumberAt(metadata, key, LIMITS.context)
+    : undefined;
 }

@@ -11,8 +11,13 @@ export interface Llama3RopeScaling {
  * Source: transformers, modeling_rope_utils.py, `_compute_llama3_parameters`.
  */
 export function llama3RopeFactors(scaling: Llama3RopeScaling, theta: number, headDim: number): Float32Array {
+  return Float32Array.from(llama3RopeDivisors(scaling, theta, headDim));
+}
+
+/** `llama3RopeFactors` before they are rounded to float32. */
+export function llama3RopeDivisors(scaling: Llama3RopeScaling, theta: number, headDim: number): Float64Array {
   const { factor, low_freq_factor: low, high_freq_factor: high, original_max_position_embeddings: context } = scaling;
-  const factors = new Float32Array(headDim / 2);
+  const factors = new Float64Array(headDim / 2);
   for (let i = 0; i < factors.length; i++) {
     const wavelength = 2 * Math.PI * theta ** ((2 * i) / headDim);
     if (wavelength < context / high) {

@@ -1,4 +1,5 @@
-import { type GgufArchitecture, type TensorRole, tensorRoles } from './architectures.js';
+import type { GgufArchitecture, TensorRole } from './architectures/form.js';
+import { architectureForm, tensorRoles } from './architectures.js';
 
 /** A tensor's role and the block it belongs to (none for embeddings, the final norm and the head). */
 export interface NamedRole {
@@ -8,7 +9,7 @@ export interface NamedRole {
 
 /**
  * GGUF name of a Hugging Face tensor, or undefined when the architecture has no such tensor.
- * Names are accepted with and without the whole model's prefix (`model.`, `transformer.`). Source: gguf-py, tensor_mapping.py.
+ * Names are accepted with and without the whole model's prefix (`model.`, `transformer.`, `bert.`). Source: gguf-py, tensor_mapping.py.
  */
 export function ggufTensorName(architecture: GgufArchitecture, hfName: string): string | undefined {
   const found = findRole(architecture, hfName, 'hf');
@@ -43,13 +44,25 @@ export function fillBlock(template: string, block: number | undefined): string {
   return block === undefined ? template : template.replace('{}', String(block));
 }
 
+/**
+ * Names that a checkpoint may have for one tensor: as transformers saves it, with and without the whole model's prefix,
+ * and with BERT's older words for the parts of a layer norm.
+ */
+export function checkpointNames(architecture: GgufArchitecture, hfName: string): string[] {
+  const { prefix } = architectureForm(architecture);
+  const bare = hfName.startsWith(prefix) ? hfName.slice(prefix.length) : hfName;
+  const names = [...new Set([hfName, bare, prefix + bare])];
+  const older = names.map((name) => name.replace(/LayerNorm\.weight$/, 'LayerNorm.gamma'));
+  return [...new Set([...names, ...older.map((name) => name.replace(/LayerNorm\.bias$/, 'LayerNorm.beta'))])];
+}
+
 function findRole(architecture: GgufArchitecture, name: string, side: 'gguf' | 'hf'): NamedRole | undefined {
   const match = /^(.*?\.)(\d+)(\..*)$/.exec(name);
   const template = match ? `${match[1]}{}${match[3]}` : name;
-  const prefix = architecture === 'gpt2' ? 'transformer.' : 'model.';
-  const candidates = side === 'hf' ? [template, prefix + template] : [template];
   if (!match && name.includes('{}')) return undefined;
-  const role = tensorRoles(architecture).find((candidate) => candidates.includes(candidate[side]));
+  const role = tensorRoles(architecture).find((candidate) =>
+    side === 'gguf' ? candidate.gguf === template : checkpointNames(architecture, candidate.hf).includes(template),
+  );
   if (!role) return undefined;
   return match ? { role, block: Number(match[2]) } : { role };
 }

@@ -6,6 +6,8 @@ export interface GgufTransform {
   readonly transpose?: true;
   /** Interleave the rotary halves of each head (`permuteRowsLazy`). */
   readonly permuteHeads?: { readonly heads: number };
+  /** Add 1 in float32: Gemma's norm gains (`addOneLazy`). The result is F32. */
+  readonly addOne?: true;
 }
 
 export interface GgufTensorPlan {

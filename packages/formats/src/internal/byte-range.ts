@@ -22,15 +22,16 @@ export function allocateBytes(byteLength: number, where: string, name: string): 
   }
 }
 
-/** Where a read of so many bytes puts them: `into`, or a new array. Throws `RANGE` when `into` has another length. */
+/** Where a read of so many bytes puts them: `into`, or what `allocate` gives. Throws `RANGE` when `into` has another length. */
 export function destination(
   options: ReadIntoOptions | undefined,
   byteLength: number,
   where: string,
   name: string,
+  allocate = allocateBytes,
 ): Uint8Array {
   const into = options?.into;
-  if (into === undefined) return allocateBytes(byteLength, where, name);
+  if (into === undefined) return allocate(byteLength, where, name);
   if (into.length === byteLength) return into;
   throw new HalftoneError('RANGE', `${name}: into has ${into.length} bytes, the range read has ${byteLength}`, {
     where,

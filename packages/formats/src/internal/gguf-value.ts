@@ -7,6 +7,7 @@ import {
   type GgufScalarType,
 } from '../gguf-types.js';
 import type { ByteBuilder } from './byte-builder.js';
+import { isWellFormed } from './utf8.js';
 
 const INTEGER_RANGES: Readonly<Partial<Record<GgufScalarType, readonly [bigint, bigint]>>> = {
   u8: [0n, 0xffn],
@@ -22,6 +23,7 @@ const INTEGER_RANGES: Readonly<Partial<Record<GgufScalarType, readonly [bigint, 
 /** Writes a metadata entry: key, type, value. Throws `DTYPE` when the value does not fit its type. */
 export function writeGgufEntry(builder: ByteBuilder, entry: GgufMetadataEntry): void {
   const { key, type, value, rawStrings } = entry;
+  if (!isWellFormed(key)) fail(JSON.stringify(key), 'is not valid Unicode; rename it');
   builder.string(key);
   const isArray = type.endsWith('[]');
   const scalar = (isArray ? type.slice(0, -2) : type) as GgufScalarType;
@@ -41,6 +43,8 @@ export function writeGgufEntry(builder: ByteBuilder, entry: GgufMetadataEntry): 
     for (let i = 0; i < items.length; i++) {
       const item = rawStrings?.get(i) ?? items[i];
       if (typeof item !== 'string' && !(item instanceof Uint8Array)) fail(key, `item ${i} is not a string`);
+      if (typeof item === 'string' && !isWellFormed(item))
+        fail(key, `item ${i} is not valid Unicode; give its bytes in rawStrings`);
       builder.string(item);
     }
     return;

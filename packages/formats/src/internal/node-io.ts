@@ -1,3 +1,4 @@
+import { open, statfs } from 'node:fs/promises';
 import { HalftoneError } from '@halftone/tensor';
 
 /** An `IO` error that names the path and carries the system's code (`ENOENT`, `ENOSPC`). */
@@ -28,5 +29,45 @@ function advice(systemCode: string | undefined): string {
       return '; close other files';
     default:
       return '';
+  }
+}
+
+/** Throws `IO` when the disk of a folder has less room than a file of so many bytes needs. */
+export async function checkFreeSpace(
+  where: string,
+  folder: string,
+  path: string,
+  expectedBytes: number,
+): Promise<void> {
+  let free: number;
+  try {
+    const { bavail, bsize } = await statfs(folder);
+    free = bavail * bsize;
+  } catch (cause) {
+    throw ioError(where, folder, 'use the folder', cause);
+  }
+  if (free < expectedBytes) {
+    throw new HalftoneError(
+      'IO',
+      `${path}: needs ${expectedBytes} bytes, the disk has ${free} free; free some or write elsewhere`,
+      {
+        where,
+        details: { path, expectedBytes, free },
+      },
+    );
+  }
+}
+
+/** Makes the rename itself durable, where the system lets folders be synced (Windows does not). */
+export async function syncFolder(folder: string): Promise<void> {
+  try {
+    const handle = await open(folder, 'r');
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  } catch {
+    // The file is complete and in place; only its survival of a power cut within seconds is less certain.
   }
 }

@@ -4,6 +4,11 @@ export interface DecodedText {
   readonly raw?: Uint8Array;
 }
 
+/** Whether UTF-8 can hold a text: `TextEncoder` would silently replace halves of surrogate pairs. */
+export function isWellFormed(text: string): boolean {
+  return !/\p{Surrogate}/u.test(text);
+}
+
 /** Up to this length a loop over ASCII beats TextDecoder. */
 const SHORT = 24;
 

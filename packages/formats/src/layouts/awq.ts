@@ -12,7 +12,7 @@ import {
 import { affineScheme, affineTensor, affineWeight, exactFloats, integerZeros } from './internal/affine-weight.js';
 import { packWordRows, transposed, transposedCodes, unpackWordRows } from './internal/packed-words.js';
 import { own, quantizationConfig, quantMethod, wholeSetting } from './internal/settings.js';
-import { expectShape, matrixSides, moduleName, needPart, storedWeight } from './internal/stored-weight.js';
+import { expectShape, matrixSides, moduleName, needPart, storedWeight } from './internal/weight-parts.js';
 
 const WHERE = 'awq';
 const BITS = 4;

@@ -13,7 +13,7 @@ import {
 import { affineScheme, affineTensor, affineWeight, exactFloats, integerZeros } from './internal/affine-weight.js';
 import { packWordRows, transposed, transposedCodes, unpackWordRows } from './internal/packed-words.js';
 import { isObject, own, quantizationConfig, quantMethod, wholeSetting } from './internal/settings.js';
-import { expectShape, findPart, matrixSides, moduleName, needPart, storedWeight } from './internal/stored-weight.js';
+import { expectShape, findPart, matrixSides, moduleName, needPart, storedWeight } from './internal/weight-parts.js';
 
 const WHERE = 'gptq';
 const BITS: readonly number[] = [2, 3, 4, 8];

@@ -1,5 +1,6 @@
 import { HalftoneError } from '@halftone/tensor';
-import { type SentencePieceToken, sentencePieceJson, TOKEN_TYPE, templateProcessor } from './sentencepiece-json.js';
+import { templateProcessor } from './post-processor.js';
+import { type SentencePieceToken, sentencePieceJson, TOKEN_TYPE } from './sentencepiece-json.js';
 import type { TokenizerFiles } from './tokenizer-from-gguf.js';
 
 /**

@@ -5,6 +5,11 @@ type Json = Readonly<Record<string, unknown>>;
 const GPT2_PATTERN = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 const CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
 const SYMBOLS_AND_SPACE = '| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
+const O200K_WORDS = (upper: string, lower: string) =>
+  `[^\\r\\n\\p{L}\\p{N}]?${upper}*${lower}+${CONTRACTIONS}?|[^\\r\\n\\p{L}\\p{N}]?${upper}+${lower}*${CONTRACTIONS}?`;
+const DEEPSEEK_V3_WORDS =
+  '[!"#$%&\'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
+const LLAMA3_PATTERN = `${CONTRACTIONS}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}${SYMBOLS_AND_SPACE}`;
 const UPPER = '[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]';
 const LOWER = '[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]';
 
@@ -40,7 +45,7 @@ const FAMILIES: readonly Family[] = [
   {
     pre: 'llama-bpe',
     aliases: ['llama3', 'llama-v3', 'falcon3', 'pixtral'],
-    patterns: [`${CONTRACTIONS}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}${SYMBOLS_AND_SPACE}`],
+    patterns: [LLAMA3_PATTERN],
     ignoreMerges: true,
     addBos: true,
   },
@@ -62,6 +67,43 @@ const FAMILIES: readonly Family[] = [
     addBos: true,
   },
   {
+    pre: 'dbrx',
+    aliases: ['smaug-bpe', 'glm4', 'chatglm-bpe'],
+    patterns: [LLAMA3_PATTERN],
+    ignoreMerges: false,
+    addBos: false,
+  },
+  {
+    pre: 'qwen35',
+    aliases: [],
+    patterns: [
+      `${CONTRACTIONS}|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`,
+    ],
+    ignoreMerges: false,
+    addBos: false,
+  },
+  {
+    pre: 'gpt-4o',
+    aliases: ['llama4', 'kanana2'],
+    patterns: [`${O200K_WORDS(UPPER, LOWER)}|\\p{N}{1,3}${SYMBOLS_AND_SPACE.replace('[\\r\\n]*', '[\\r\\n/]*')}`],
+    ignoreMerges: false,
+    addBos: false,
+  },
+  {
+    pre: 'deepseek-coder',
+    aliases: [],
+    patterns: ['[\\r\\n]', '\\s?\\p{L}+', '\\s?\\p{P}+', '[一-龥ࠀ-一가-퟿]+', '\\p{N}'],
+    ignoreMerges: false,
+    addBos: false,
+  },
+  {
+    pre: 'deepseek-v3',
+    aliases: ['hunyuan-dense', 'joyai-llm'],
+    patterns: ['\\p{N}{1,3}', '[一-龥\u3040-ゟ゠-ヿ]+', DEEPSEEK_V3_WORDS],
+    ignoreMerges: false,
+    addBos: false,
+  },
+  {
     pre: 'default',
     aliases: [],
     patterns: ['[\\p{P}\\$\\+<=>\\^~\\|]+', GPT2_PATTERN, '\\p{N}+', '[0-9][0-9][0-9]'],
@@ -71,12 +113,13 @@ const FAMILIES: readonly Family[] = [
 ];
 
 /**
- * The value of `tokenizer.ggml.pre` for a byte-level `tokenizer.json`.
- * Throws `UNSUPPORTED` when the way it splits text is none of llama.cpp's that are known here.
+ * The value of `tokenizer.ggml.pre` for a byte-level `tokenizer.json`, found by how it cuts text and, where two names cut
+ * alike, by `ignoreMerges`. Throws `UNSUPPORTED` when the way it splits text is none of llama.cpp's that are known here.
  */
-export function detectPreTokenizer(preTokenizer: Json | null | undefined): string {
+export function detectPreTokenizer(preTokenizer: Json | null | undefined, ignoreMerges: boolean): string {
   const patterns = splitPatterns(preTokenizer);
-  const family = patterns && FAMILIES.find((known) => sameList(known.patterns, patterns));
+  const families = patterns ? FAMILIES.filter((known) => sameList(known.patterns, patterns)) : [];
+  const family = families.find((known) => known.ignoreMerges === ignoreMerges) ?? families[0];
   if (family) return family.pre;
   throw new HalftoneError(
     'UNSUPPORTED',
@@ -125,7 +168,13 @@ function splitPatterns(preTokenizer: Json | null | undefined): string[] | undefi
   }
   if (preTokenizer.type === 'Digits' && preTokenizer.individual_digits === true) return ['\\p{N}'];
   const pattern = preTokenizer.type === 'Split' ? (preTokenizer.pattern as Json | undefined)?.Regex : undefined;
-  return typeof pattern === 'string' ? [pattern] : undefined;
+  const cuts = preTokenizer.behavior === 'Isolated' && preTokenizer.invert !== true;
+  return typeof pattern === 'string' && (cuts || preTokenizer.behavior === undefined) ? [escaped(pattern)] : undefined;
+}
+
+/** Some files write line breaks themselves where others write `\\r\\n`. */
+function escaped(pattern: string): string {
+  return pattern.replaceAll('\r', '\\r').replaceAll('\n', '\\n');
 }
 
 function sameList(a: readonly string[], b: readonly string[]): boolean {

@@ -79,26 +79,3 @@ export function vocabularyOf(
   });
   return Object.fromEntries(ids);
 }
-
-/** A post-processor that puts special tokens around the text, or null for none. */
-export function templateProcessor(before: SpecialToken | undefined, after: SpecialToken | undefined): object | null {
-  if (!before && !after) return null;
-  const piece = ({ text }: SpecialToken, type: number) => ({ SpecialToken: { id: text, type_id: type } });
-  const around = (sequence: 'A' | 'B', type: number) => [
-    ...(before ? [piece(before, type)] : []),
-    { Sequence: { id: sequence, type_id: type } },
-    ...(after ? [piece(after, type)] : []),
-  ];
-  const used = [before, after].filter((token) => token !== undefined);
-  return {
-    type: 'TemplateProcessing',
-    single: around('A', 0),
-    pair: [...around('A', 0), ...around('B', 1)],
-    special_tokens: Object.fromEntries(used.map(({ id, text }) => [text, { id: text, ids: [id], tokens: [text] }])),
-  };
-}
-
-export interface SpecialToken {
-  readonly id: number;
-  readonly text: string;
-}

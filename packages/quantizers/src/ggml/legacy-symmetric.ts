@@ -3,20 +3,9 @@
  * scale before it is rounded to f16. Source: ggml-quants.c, quantize_row_{q4_0,q5_0,q8_0}_ref.
  */
 
-const BLOCK = 32;
+import { largestMagnitudeBits, largestMagnitudes } from '../internal/largest-magnitude.js';
 
-/**
- * Bits of the largest magnitude of a block. Magnitudes of float32 are ordered as their bits are, and an integer maximum
- * needs no branch that the processor would mispredict.
- */
-function largestMagnitudeBits(bits: Int32Array, start: number): number {
-  let largest = 0;
-  for (let i = start; i < start + BLOCK; i++) {
-    const difference = (largest - (bits[i] & 0x7fffffff)) | 0;
-    largest = (largest - (difference & (difference >> 31))) | 0;
-  }
-  return largest;
-}
+const BLOCK = 32;
 
 /** `scale = m / -2^(bits-1)`, where `m` is the first value of largest magnitude in its block of 32, with its sign. */
 export function chooseSignedMaxScales(values: Float32Array, bits: number, scales: Float32Array): void {
@@ -24,7 +13,7 @@ export function chooseSignedMaxScales(values: Float32Array, bits: number, scales
   const divisor = -(2 ** (bits - 1));
   for (let block = 0; block < scales.length; block++) {
     let index = block * BLOCK;
-    const largest = largestMagnitudeBits(valueBits, index);
+    const largest = largestMagnitudeBits(valueBits, index, BLOCK);
     while ((valueBits[index] & 0x7fffffff) !== largest) index++;
     // ggml starts from +0, so that a block of zeros has the scale -0 whatever the signs of its zeros.
     scales[block] = (largest === 0 ? 0 : values[index]) / divisor;
@@ -54,13 +43,8 @@ export function chooseSignedMaxCodes(
 
 /** `scale = absmax / 127` of each block of 32. */
 export function chooseAbsmaxScales(values: Float32Array, scales: Float32Array): void {
-  const valueBits = new Int32Array(values.buffer, values.byteOffset, values.length);
-  const magnitudes = new Float32Array(1);
-  const magnitudeBits = new Int32Array(magnitudes.buffer);
-  for (let block = 0; block < scales.length; block++) {
-    magnitudeBits[0] = largestMagnitudeBits(valueBits, block * BLOCK);
-    scales[block] = magnitudes[0] / 127;
-  }
+  largestMagnitudes(values, BLOCK, scales);
+  for (let block = 0; block < scales.length; block++) scales[block] /= 127;
 }
 
 /** 2^20: the fixed point in which codes are first computed. */

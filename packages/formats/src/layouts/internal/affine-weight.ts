@@ -72,7 +72,12 @@ export function affineWeight(q: QuantizedTensor, where: string): AffineWeight {
   const half = grid.signed ? 2 ** (grid.bits - 1) : 0;
   const given = spread(q.parts.zeros);
   const zeros = new Float32Array(count);
-  for (let i = 0; i < count; i++) zeros[i] = (given?.[i] ?? 0) + half;
+  for (let i = 0; i < count; i++) {
+    const zero = given?.[i] ?? 0;
+    zeros[i] = zero + half;
+    if (!Number.isNaN(zero) && (zeros[i] as number) - half !== zero)
+      refuse(`zero ${zero} of signed codes cannot be moved by ${half}`);
+  }
   const factor = q.parts.globalScale ?? 1;
   const scales = spread(q.parts.scales) ?? new Float32Array(count).fill(1);
   const offsets = spread(q.parts.offsets);

@@ -72,6 +72,20 @@ export function matrixSides(part: LazyTensor, where: string): readonly [number, 
   return [rows, columns];
 }
 
+/** The names of the tensors that end in `suffix`, without it. */
+export function namesBefore(checkpoint: Checkpoint, suffix: string): string[] {
+  return [...checkpoint.tensors.keys()]
+    .filter((name) => name.endsWith(suffix))
+    .map((name) => name.slice(0, -suffix.length));
+}
+
+/** The results of `work` in the order of the items, sixteen under way at once: for the small tensors that hold settings. */
+export async function inBatches<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (let i = 0; i < items.length; i += 16) results.push(...(await Promise.all(items.slice(i, i + 16).map(work))));
+  return results;
+}
+
 /** `decode` gets the parts as they lie in the file and must not write to them. */
 export function storedWeight<Name extends string>(weight: {
   readonly layout: string;
@@ -79,20 +93,23 @@ export function storedWeight<Name extends string>(weight: {
   readonly shape: Shape;
   readonly scheme: Scheme;
   readonly parts: { readonly [name in Name]?: LazyTensor };
+  /** Tensors of the weight that need not be read again: they hold settings. */
+  readonly settings?: readonly LazyTensor[];
   decode(parts: { readonly [name in Name]?: PackedTensor }): QuantizedTensor;
 }): LazyQuantizedTensor {
   const { layout, name, shape, scheme } = weight;
   const parts = (Object.entries(weight.parts) as [Name, LazyTensor | undefined][]).filter(
     (entry): entry is [Name, LazyTensor] => entry[1] !== undefined,
   );
+  const stored = [...parts.map(([, part]) => part), ...(weight.settings ?? [])];
   return {
     kind: 'lazy-quantized',
     name,
     shape: Object.freeze([...shape]),
     scheme,
     layout,
-    stored: parts.map(([, part]) => part.name),
-    byteLength: parts.reduce((total, [, part]) => total + part.byteLength, 0),
+    stored: stored.map((part) => part.name),
+    byteLength: stored.reduce((total, part) => total + part.byteLength, 0),
     async read(options) {
       throwIfAborted(options?.signal, layout);
       const read = await Promise.all(

@@ -1,0 +1,21 @@
+/** Little-endian bytes of one stream of bits, each `[value, bits]` low bits first, filled up to whole words of 32 bits. */
+export function bitStream(fields: readonly (readonly [value: number, bits: number])[]): Uint8Array {
+  let stream = 0n;
+  let length = 0n;
+  for (const [value, bits] of fields) {
+    stream |= BigInt(value) << length;
+    length += BigInt(bits);
+  }
+  const bytes = new Uint8Array(Number((length + 31n) / 32n) * 4);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Number((stream >> BigInt(8 * i)) & 255n);
+  return bytes;
+}
+
+/** Repeatable whole numbers below a limit. */
+export function numbers(seed: number): (limit: number) => number {
+  let state = seed;
+  return (limit) => {
+    state = (state * 48271) % 0x7fffffff;
+    return state % limit;
+  };
+}

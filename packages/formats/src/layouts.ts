@@ -3,12 +3,12 @@ export { WEIGHT_LAYOUTS } from './layouts/all-layouts.js';
 export { aqlm } from './layouts/aqlm.js';
 export { awq } from './layouts/awq.js';
 export { bitsandbytes } from './layouts/bitsandbytes.js';
-export { fp8 } from './layouts/fp8.js';
 export {
   COMPRESSED_TENSORS_DEFAULTS,
   type CompressedTensorsOptions,
   compressedTensors,
 } from './layouts/compressed-tensors.js';
+export { fp8 } from './layouts/fp8.js';
 export { GPTQ_DEFAULTS, type GptqOptions, gptq } from './layouts/gptq.js';
 export { hqq } from './layouts/hqq.js';
 export { mlx } from './layouts/mlx.js';

@@ -2,6 +2,7 @@ import type { WeightLayout } from '@halftone/tensor';
 import { aqlm } from './aqlm.js';
 import { awq } from './awq.js';
 import { bitsandbytes } from './bitsandbytes.js';
+import { compressedTensors } from './compressed-tensors.js';
 import { fp8 } from './fp8.js';
 import { gptq } from './gptq.js';
 import { hqq } from './hqq.js';
@@ -19,6 +20,7 @@ export const WEIGHT_LAYOUTS: readonly WeightLayout[] = [
   vptq,
   gptq(),
   awq,
+  compressedTensors(),
   bitsandbytes,
   fp8,
   mxfp4,

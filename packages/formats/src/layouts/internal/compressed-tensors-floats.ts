@@ -10,7 +10,7 @@ import {
   type Scheme,
 } from '@halftone/tensor';
 import { type CompressedLayer, fail, SCALE_TYPES, scalePart, WHERE } from './compressed-tensors-parts.js';
-import { expectShape, findPart, matrixSides, needPart, storedWeight } from './stored-weight.js';
+import { expectShape, findPart, matrixSides, needPart, storedWeight } from './weight-parts.js';
 
 const E4M3: Grid = { type: 'float', exponent: 4, mantissa: 3, bias: 7 };
 const E2M1: Grid = { type: 'float', exponent: 2, mantissa: 1, bias: 1 };

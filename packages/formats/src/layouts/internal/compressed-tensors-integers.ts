@@ -28,7 +28,7 @@ import {
   type WordPacking,
   wordsPerRow,
 } from './packed-words.js';
-import { expectShape, matrixSides, needPart, storedWeight } from './stored-weight.js';
+import { expectShape, matrixSides, needPart, storedWeight } from './weight-parts.js';
 
 const PACKINGS: readonly WordPacking[] = ['dense', 'padded'];
 

@@ -11,7 +11,7 @@ import {
 } from '@halftone/tensor';
 import type { CompressedWeights } from './compressed-tensors-config.js';
 import type { WordPacking } from './packed-words.js';
-import { expectShape, findPart, needPart } from './stored-weight.js';
+import { expectShape, findPart, needPart } from './weight-parts.js';
 
 export const WHERE = 'compressed-tensors';
 export const SCALE_TYPES = ['bf16', 'f16', 'f32'] as const;

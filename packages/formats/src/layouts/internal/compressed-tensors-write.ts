@@ -14,7 +14,7 @@ import {
 import { type AffineWeight, affineWeight, exactFloats, integerZeros, refuseSideParts } from './affine-weight.js';
 import { fail, WHERE } from './compressed-tensors-parts.js';
 import { packWordRows, transposed, transposedCodes, type WordPacking, wordsPerRow } from './packed-words.js';
-import { moduleName } from './stored-weight.js';
+import { moduleName } from './weight-parts.js';
 
 export interface WriteOptions {
   readonly integers: 'pack-quantized' | 'int-quantized';

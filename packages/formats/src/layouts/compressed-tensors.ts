@@ -55,6 +55,8 @@ const READS_AT_ONCE = 16;
  * NVFP4 decodes to the correctly rounded float32 steps of compressed-tensors' own decompression, `code * (scale / global)`:
  * `globalScale` is the float64 reciprocal of the stored number, and from it the number is found again when written.
  *
+ * Scales of activations (`input_scale`, `input_global_scale`, `k_scale`) stay plain tensors, as do biases.
+ *
  * Written files hold weights alone, except int-quantized. marlin-24 and sparse formats, transforms and weights that are still
  * floats beside their scales are refused.
  */

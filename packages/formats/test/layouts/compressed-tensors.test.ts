@@ -151,6 +151,27 @@ describe('compressed-tensors: pack-quantized', () => {
     }
   });
 
+  it('tells the packing of short rows by the width of the zero points', async () => {
+    // 12 columns may be of either packing; 64 rows take 6 words, or 7.
+    const codes = grid(64, 12, (_, column) => (column === 10 ? 0 : -4));
+    const zeros = grid(1, 64, (_, row) => (row % 8) - 4);
+    const scales = f16([64, 1], new Array(64).fill(1));
+    const settings = one({ num_bits: 3, symmetric: false, strategy: 'channel' });
+    const expected = codes.map((row, r) => row.map((code) => code - ((r % 8) - 4)));
+    for (const padded of [false, true]) {
+      const layer = packedLayer(3, codes, scales, { zeros, padded });
+      for (const packing of ['dense', 'padded'] as const) {
+        expect(await valuesOf(layer, settings, { packing })).toEqual(expected.flat());
+      }
+    }
+    const whole = packedLayer(3, codes, f16([1], [1]), { zeros });
+    await expectFailure(
+      () => valuesOf(whole, one({ num_bits: 3, symmetric: false, strategy: 'tensor' })),
+      'FORMAT',
+      'weight_zero_point',
+    );
+  });
+
   it('packs 3-bit codes across words or leaves two bits of each', () => {
     const weight: QuantizedTensor = {
       ...affine({ rows: 1, columns: 12, bits: 3, groupSize: 0, signed: true, zeros: 'none' }),
@@ -480,6 +501,12 @@ describe('compressed-tensors: files of several kinds', () => {
     }
     const hostile = groups(['re:(((((a|b|.)*)*)*)*)*x', 're:.*mlp']);
     await withLayouts(checkpoint, { layouts: [compressedTensors()], config: hostile });
+    const many = Object.fromEntries(Array.from({ length: 1001 }, (_, i) => [`g${i}`, group({})]));
+    await expectFailure(
+      () => withLayouts(checkpoint, { layouts: [compressedTensors()], config: config(many) }),
+      'UNSUPPORTED',
+      '1001 groups',
+    );
     const unknown = groups(['re:(?<=a)b']);
     await expectFailure(
       () => withLayouts(checkpoint, { layouts: [compressedTensors()], config: unknown }),

@@ -99,7 +99,7 @@ describe('damaged files', () => {
     const { bytes, config } = await write(layout, weights);
     const random = numbers(7);
     let refused = 0;
-    for (let i = 0; i < 1500; i++) {
+    for (let i = 0; i < 1000; i++) {
       const file = bytes.slice();
       if (i % 3 > 0) for (let k = random(3); k >= 0; k--) file[random(i % 2 ? 1200 : file.length)] = random(256);
       const settings = i % 3 < 2 ? (changed(config, random) as JsonObject) : config;

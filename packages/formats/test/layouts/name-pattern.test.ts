@@ -28,7 +28,7 @@ describe('namePattern', () => {
           expect(matches(source, name)).toBe(new RegExp(`^(?:${source})`, 's').test(name));
         },
       ),
-      { numRuns: 2000 },
+      { numRuns: 1000 },
     );
   });
 

@@ -38,6 +38,9 @@ const REASONS: Readonly<Record<string, string>> = {
   'sparse-24-bitmask': 'its weights are sparse: values without zeros, and a bit mask',
 };
 
+/** Every module is looked for in every group. */
+const MAX_GROUPS = 1000;
+
 /**
  * `modules` are those that have quantized weights. Throws `FORMAT` for settings that are missing or make no sense,
  * `UNSUPPORTED` for formats, transforms and patterns that are not read.
@@ -53,6 +56,8 @@ export function readConfig(config: JsonObject | undefined, modules: ReadonlySet<
   }
   const groups = own(settings, 'config_groups');
   if (!isObject(groups)) fail('FORMAT', 'quantization_config: config_groups is missing or not an object');
+  const count = Object.keys(groups as JsonObject).length;
+  if (count > MAX_GROUPS) fail('UNSUPPORTED', `config_groups has ${count} groups; at most ${MAX_GROUPS} are read`);
   const budget: PatternBudget = { left: PATTERN_BUDGET };
   const parsed: ConfigGroup[] = [];
   for (const [name, value] of Object.entries(groups as JsonObject)) {
@@ -66,8 +71,9 @@ interface ConfigGroup {
   readonly weights: CompressedWeights;
   /** Of modules. */
   readonly names: ReadonlySet<string>;
-  /** Targets that are no module's name: `Linear`. */
-  readonly classes: readonly string[];
+  /** Whether a target is no module's name, and whether it is `Linear`. */
+  readonly forClass: boolean;
+  readonly forLinear: boolean;
   readonly patterns: readonly ((module: string) => boolean)[];
 }
 
@@ -81,8 +87,8 @@ function settingsOf(groups: readonly ConfigGroup[], module: string): CompressedW
       ? groups[0]
       : (groups.find(({ names }) => names.has(module)) ??
         groups.find(({ patterns }) => patterns.some((matches) => matches(module))) ??
-        groups.find(({ classes }) => classes.includes('Linear')) ??
-        groups.find(({ classes }) => classes.length > 0));
+        groups.find(({ forLinear }) => forLinear) ??
+        groups.find(({ forClass }) => forClass));
   if (group === undefined) return fail('FORMAT', `${module}: no group of config_groups is for it`, { module });
   return group.weights;
 }
@@ -109,7 +115,8 @@ function readGroup(
   return {
     weights: readWeights(weights, `config_groups.${name}.weights`),
     names: new Set(names.filter((target) => modules.has(target))),
-    classes: names.filter((target) => !modules.has(target)),
+    forClass: names.some((target) => !modules.has(target)),
+    forLinear: names.includes('Linear'),
     patterns: targets.filter(isPattern).map((target) => lazyPattern(target.slice('re:'.length), budget)),
   };
 }

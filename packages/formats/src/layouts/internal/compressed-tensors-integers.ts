@@ -6,7 +6,6 @@ import {
   type LazyTensor,
   nativeData,
   type PackedTensor,
-  type ParameterTensor,
   type ReadOptions,
   type Scheme,
   tensor,
@@ -42,20 +41,16 @@ export async function packedIntegers(layer: CompressedLayer, options?: ReadOptio
   const shapePart = needPart(checkpoint, `${module}.weight_shape`, ['i64', 'i32'], WHERE);
   expectShape(shapePart, WHERE, [2]);
   const [givenRows, columns] = Array.from(nativeData(await shapePart.read(undefined, options)), Number);
-  const fits = PACKINGS.filter((p) => wordsPerRow(columns as number, bits, p) === width);
-  if (givenRows !== rows || columns === undefined || !(columns > 0) || fits.length === 0) {
-    return fail(
-      'FORMAT',
-      `${module}.weight_shape [${givenRows}, ${columns}] does not fit weight_packed [${rows}, ${width}]`,
-      {
-        module,
-        bits,
-      },
-    );
+  const fitting = PACKINGS.filter((packing) => wordsPerRow(columns as number, bits, packing) === width);
+  if (givenRows !== rows || columns === undefined || !(columns > 0) || fitting.length === 0) {
+    const shapes = `[${givenRows}, ${columns}] does not fit weight_packed [${rows}, ${width}]`;
+    return fail('FORMAT', `${module}.weight_shape ${shapes} of ${bits} bits`, { module, bits });
   }
   const { granularity, scales } = scalePart(layer, [rows, columns], SCALE_TYPES);
   const groups = granularity.type === 'group' ? (scales.shape[1] as number) : 1;
-  const zeros = symmetric ? undefined : zeroPart(layer, scales, rows, groups);
+  const { zeros, packings } = symmetric
+    ? { zeros: undefined, packings: fitting }
+    : zeroPart(layer, scales, rows, groups, fitting);
   const indices = groupIndexPart(layer, columns);
   return storedWeight({
     layout: WHERE,
@@ -64,17 +59,27 @@ export async function packedIntegers(layer: CompressedLayer, options?: ReadOptio
     scheme: integerScheme(settings, granularity),
     parts: { words, scales, zeros, indices, shape: shapePart },
     decode(parts) {
-      const data = (parts.words as PackedTensor).bytes;
-      const codes = unpackWordRows(data, bits, rows, columns, packingOf(layer, fits, data, rows, columns));
+      const lines: WordLines[] = [{ words: (parts.words as PackedTensor).bytes, count: rows, length: columns }];
+      if (parts.zeros?.dtype === 'i32') {
+        lines.push({ words: transposed(parts.zeros as PackedTensor<'i32'>).bytes, count: groups, length: rows });
+      }
+      const packing = packingOf(lines, bits, packings, layer.packing);
+      const [codes, zeroCodes] = lines.map(({ words, count, length }) =>
+        unpackWordRows(words, bits, count, length, packing),
+      );
+      const zeroPoints =
+        zeroCodes === undefined
+          ? (parts.zeros as PackedTensor<'i8'> | undefined)
+          : tensor(signed(transposedCodes(zeroCodes, groups, rows), bits), [rows, groups]);
       const groupIndex = readGroupIndex(parts.indices, layer, columns, groups);
       return {
         kind: 'quantized',
         shape: [rows, columns],
         scheme: integerScheme(settings, granularity),
         parts: {
-          codes: tensor(signed(codes, bits), [rows, columns]),
+          codes: tensor(signed(codes as Uint8Array, bits), [rows, columns]),
           scales: parts.scales as PackedTensor<DType>,
-          ...(parts.zeros === undefined ? {} : { zeros: readZeros(parts.zeros, layer, rows, groups) }),
+          ...(zeroPoints === undefined ? {} : { zeros: zeroPoints }),
           ...(groupIndex === undefined ? {} : { groupIndex }),
         },
       };
@@ -123,26 +128,25 @@ function integerScheme({ bits, symmetric }: CompressedWeights, granularity: Gran
   return { name: 'affine', version: 1, grid: { type: 'affine', bits, signed: true, symmetric }, granularity };
 }
 
-/** Zero points are packed like codes, but along the output: `[words, groups]`. One for the whole tensor is a plain int8. */
-function zeroPart({ checkpoint, module, settings }: CompressedLayer, scales: LazyTensor, rows: number, groups: number) {
-  const zeros = needPart(checkpoint, `${module}.weight_zero_point`, ['i32', 'i8'], WHERE);
-  if (zeros.dtype === 'i8') expectShape(zeros, WHERE, scales.shape);
-  else {
-    const words = PACKINGS.map((packing) => wordsPerRow(rows, settings.bits, packing));
-    expectShape(zeros, WHERE, ...words.map((count) => [count, groups]));
+/**
+ * Zero points of rows and groups are packed like codes, but along the output: `[words, groups]`; others are plain int8.
+ * With them, the packings that fit both.
+ */
+function zeroPart(
+  { checkpoint, module, settings: { bits, strategy } }: CompressedLayer,
+  scales: LazyTensor,
+  rows: number,
+  groups: number,
+  fitting: readonly WordPacking[],
+): { zeros: LazyTensor; packings: readonly WordPacking[] } {
+  const types = strategy === 'channel' || strategy === 'group' ? (['i32', 'i8'] as const) : (['i8'] as const);
+  const zeros = needPart(checkpoint, `${module}.weight_zero_point`, types, WHERE);
+  if (zeros.dtype === 'i8') {
+    expectShape(zeros, WHERE, scales.shape);
+    return { zeros, packings: fitting };
   }
-  return zeros;
-}
-
-function readZeros(zeros: PackedTensor, layer: CompressedLayer, rows: number, groups: number): ParameterTensor {
-  if (zeros.dtype === 'i8') return zeros as PackedTensor<'i8'>;
-  const { bits } = layer.settings;
-  const width = zeros.shape[0] as number;
-  const { bytes: data } = transposed(zeros as PackedTensor<'i32'>);
-  const fits = PACKINGS.filter((packing) => wordsPerRow(rows, bits, packing) === width);
-  const packing = packingOf(layer, fits, data, groups, rows);
-  const codes = transposedCodes(unpackWordRows(data, bits, groups, rows, packing), groups, rows);
-  return tensor(signed(codes, bits), [rows, groups]);
+  expectShape(zeros, WHERE, ...fitting.map((packing) => [wordsPerRow(rows, bits, packing), groups]));
+  return { zeros, packings: fitting.filter((packing) => wordsPerRow(rows, bits, packing) === zeros.shape[0]) };
 }
 
 /** Takes `2^(bits-1)` away, in place. */
@@ -152,19 +156,27 @@ function signed(codes: Uint8Array, bits: number): Int8Array {
   return new Int8Array(codes.buffer, codes.byteOffset, codes.length);
 }
 
-/** Where the width fits both packings, the right one is that whose bytes come out again; where both do, the preferred one. */
+/** `count` lines of `length` codes. */
+interface WordLines {
+  readonly words: Uint8Array;
+  readonly count: number;
+  readonly length: number;
+}
+
+/** Where the widths fit both packings, the right one is that which gives the same bytes again; where both do, the preferred one. */
 function packingOf(
-  { settings: { bits }, packing: preferred }: CompressedLayer,
-  fits: readonly WordPacking[],
-  data: Uint8Array,
-  rows: number,
-  columns: number,
+  lines: readonly WordLines[],
+  bits: number,
+  packings: readonly WordPacking[],
+  preferred: WordPacking,
 ): WordPacking {
-  const [first] = fits;
-  if (fits.length === 1 || 32 % bits === 0) return first as WordPacking;
-  const possible = fits.filter((packing) => {
-    const again = packWordRows(unpackWordRows(data, bits, rows, columns, packing), bits, rows, columns, packing);
-    return again.every((byte, i) => byte === data[i]);
-  });
+  const [first] = packings;
+  if (packings.length === 1 || 32 % bits === 0) return first as WordPacking;
+  const possible = packings.filter((packing) =>
+    lines.every(({ words, count, length }) => {
+      const again = packWordRows(unpackWordRows(words, bits, count, length, packing), bits, count, length, packing);
+      return again.every((byte, i) => byte === words[i]);
+    }),
+  );
   return possible.length === 1 ? (possible[0] as WordPacking) : preferred;
 }

@@ -183,7 +183,7 @@ export function namePattern(pattern: string, budget: PatternBudget, where: strin
   function run(accepts: (code: number) => boolean, text: string, starts: readonly number[]): readonly number[] {
     const ends: number[] = [];
     let covered = -1;
-    for (const start of starts.toSorted((a, b) => a - b)) {
+    for (const start of [...starts].sort((a, b) => a - b)) {
       if (start <= covered) continue;
       ends.push(start);
       for (covered = start; covered < text.length && accepts(text.charCodeAt(covered)); ) ends.push(++covered);

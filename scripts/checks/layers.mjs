@@ -76,15 +76,20 @@ export async function checkLayers() {
       }
     }
 
+    // A package may provide what those it uses ask for as peers.
+    const peers = packages
+      .filter(({ name }) => used.has(name))
+      .flatMap(({ manifest }) => Object.keys(manifest.peerDependencies ?? {}));
     for (const name of Object.keys(pkg.manifest.dependencies ?? {})) {
-      if (!used.has(name)) problems.push(`packages/${pkg.folder}/package.json: dependency ${name} is never imported`);
+      if (!used.has(name) && !peers.includes(name))
+        problems.push(`packages/${pkg.folder}/package.json: dependency ${name} is never imported`);
     }
     problems.push(
       ...cycles(sources).map((cycle) => `import cycle: ${cycle.map((file) => relative(root, file)).join(' -> ')}`),
     );
     if (place.platform === 'any') {
       for (const { specifier, target } of entryPoints(pkg)) {
-        if (specifier.endsWith('/node')) continue;
+        if (['node', ...(place.nodeEntries ?? [])].some((name) => specifier.endsWith(`/${name}`))) continue;
         const entry = join(pkg.path, target['halftone-source'] ?? '');
         for (const file of reachable(entry, sources)) {
           const node = sources.get(file)?.find((item) => item.specifier.startsWith('node:') && !item.typeOnly);

@@ -1,3 +1,4 @@
+import { ggmlDequantize, oracleAvailable } from '@halftone/llama-cpp-oracle';
 import { GGML_TYPES, type GgmlType, tensor } from '@halftone/tensor';
 import {
   FP4_VALUES,
@@ -10,8 +11,6 @@ import {
 } from '@halftone/tensor/codebooks';
 import { GGML_SCALE_SCHEMES, GGML_SCHEMES, type GgmlSuperBlockType } from '@halftone/tensor/ggml';
 import { describe, expect, it } from 'vitest';
-// By its path: a dependency would be a cycle, the oracle is built on this package.
-import { ggmlDequantize, oracleAvailable } from '../../llama-cpp-oracle/src/index.js';
 
 const TYPES = Object.keys(GGML_TYPES) as GgmlType[];
 const LOOKUPS = TYPES.filter((type) => GGML_SCHEMES[type].grid.type === 'lookup');

@@ -10,13 +10,13 @@ import { dirname, join } from 'node:path';
 import { type BenchResult, printBench } from '@halftone/bench';
 import { packGgml } from '@halftone/formats';
 import { ORACLE_GGML_TYPES, oracleAvailable } from '@halftone/llama-cpp-oracle';
-import { type GgmlType, type QuantizeContext, tensor } from '@halftone/tensor';
+import { GGML_TYPES, type GgmlType, type QuantizeContext, tensor } from '@halftone/tensor';
 import { type GridQuantizer, ggml, mseShrink, rtn } from '../src/index.js';
 
-const ROWS = 512;
+const ROWS = 256;
 const COLUMNS = 4096;
 const BYTES = ROWS * COLUMNS * 2;
-const GOALS: Partial<Record<string, number>> = { Q4_K: 0.5 };
+const GOALS: Partial<Record<string, number>> = { Q4_K: 0.5, IQ4_XS: 0.5 };
 
 const weight = normalWeights(ROWS * COLUMNS);
 const importance = Float64Array.from({ length: COLUMNS }, (_, i) => 1 + (i % 17));
@@ -27,11 +27,17 @@ const blocks = new Uint8Array(ROWS * COLUMNS * 2);
 const imatrix = Float32Array.from(importance);
 
 const results: BenchResult[] = [];
-for (const type of ['Q8_0', 'Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q2_K', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K'] as const) {
-  for (const context of type === 'Q8_0' ? [plain] : [plain, weighted]) {
+for (const type of Object.keys(GGML_TYPES) as GgmlType[]) {
+  // These ignore importance.
+  const alike = /^(Q8_0|TQ|Q1_0|Q2_0|MXFP4|NVFP4)/.test(type);
+  for (const context of alike ? [plain] : [plain, weighted]) {
     const name = context === weighted ? `${type} importance` : type;
     const quantizer = ggml(type);
-    const peer = chunk && megabytesPerSecond(() => chunk(type, context === weighted ? imatrix : null));
+    // ggml encodes these with importance only.
+    const refused = context === plain && /^(IQ2_XX?S|IQ1_S)$/.test(type);
+    const peer = refused
+      ? undefined
+      : chunk && megabytesPerSecond(() => chunk(type, context === weighted ? imatrix : null));
     results.push(result(name, encodeSpeed(quantizer, context), peer, GOALS[name]));
     if (context === plain) {
       const speed = megabytesPerSecond(() => packGgml(quantizer.quantize(tensor(weight, [ROWS, COLUMNS]), context)));
@@ -64,7 +70,7 @@ function megabytesPerSecond(run: () => unknown): number {
   run();
   let best = Infinity;
   const deadline = performance.now() + 600;
-  for (let i = 0; i < 3 || (i < 30 && performance.now() < deadline); i++) {
+  for (let i = 0; i < 2 || (i < 30 && performance.now() < deadline); i++) {
     const start = performance.now();
     run();
     best = Math.min(best, performance.now() - start);

@@ -11,6 +11,7 @@ import {
   tensor,
   unpackCodes,
 } from '@halftone/tensor';
+import { validateQuantized } from '@halftone/tensor/validate';
 
 /** One check of a conformance kit. `run` rejects with an `Error` that says what differs. Runs in any test runner. */
 export interface ConformanceCheck {
@@ -41,6 +42,7 @@ export function quantizerChecks(create: () => Quantizer, options: QuantizerCheck
     requireEqual(q.kind, 'quantized', 'kind');
     if (!sameShape(q.shape, input.shape)) throw new Error(`shape is [${q.shape}], the weight's is [${input.shape}]`);
     requireEqual(JSON.stringify(q.scheme), JSON.stringify(quantizer.scheme), 'scheme of the result');
+    validateQuantized(q);
     requireCodesInRange(q);
     const values = dequantize(q);
     const bad = values.findIndex((value) => !Number.isFinite(value));
@@ -214,13 +216,18 @@ function exampleStatistics(columns: number): InputStatistics {
 
 function requireCodesInRange(q: QuantizedTensor): void {
   const { grid } = q.scheme;
-  if (grid.type !== 'affine') return;
-  const low = grid.signed ? -(2 ** (grid.bits - 1)) : 0;
-  const high = low + 2 ** grid.bits - 1;
-  const codes = unpackCodes(q.parts.codes);
+  const signed = grid.type === 'affine' && grid.signed;
+  const bits = grid.type === 'float' ? 1 + grid.exponent + grid.mantissa : grid.bits;
+  const low = signed ? -(2 ** (bits - 1)) : 0;
+  requireWithin('code', unpackCodes(q.parts.codes), low, low + 2 ** bits - 1);
+  if (q.parts.signs !== undefined) requireWithin('sign', unpackCodes(q.parts.signs), 0, 1);
+}
+
+function requireWithin(name: string, codes: ArrayLike<number>, low: number, high: number): void {
   for (let i = 0; i < codes.length; i++) {
-    if (codes[i] < low || codes[i] > high)
-      throw new Error(`code ${codes[i]} of element ${i} is outside ${low} .. ${high}`);
+    if (codes[i] < low || codes[i] > high) {
+      throw new Error(`${name} ${codes[i]} of element ${i} is outside ${low} .. ${high}`);
+    }
   }
 }
 

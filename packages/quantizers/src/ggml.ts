@@ -16,20 +16,23 @@ import { withCodes } from './round-nearest.js';
 export interface GgmlOptions {
   /**
    * Whether `statistics.inputSquares` (llama.cpp's importance matrix) weighs the error: `true` demands it,
-   * `false` ignores it, undefined uses it where the context has it. Q8_0 never uses it.
+   * `false` ignores it, undefined uses it where the context has it. Q8_0, TQ1_0, TQ2_0, Q1_0, Q2_0, MXFP4 and NVFP4 never use it.
    */
   readonly importance?: boolean;
 }
 
 /**
- * ggml's block formats. Rows must be whole blocks: 32 columns for the legacy types, 256 for K-quants.
+ * ggml's block formats. Rows must be whole blocks: `GGML_TYPES[type].blockSize` columns.
  *
- * Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0 without importance give the bytes of ggml's reference encoder, which picks codes before
- * it rounds scales to f16. All other cases minimise the weighted squared error that ggml's encoders minimise, by the same
- * candidates, and pick the codes nearest to the stored grid.
+ * Q4_0, Q4_1, Q5_0, Q5_1 without importance and the types that ignore it give the bytes of ggml's reference encoder, which
+ * picks codes before it rounds scales. (Q2_0 differs in blocks below 3e-39, which are zero on both sides.) All other cases minimise
+ * the weighted squared error that ggml's encoders minimise, and pick the codes nearest to the stored grid.
+ * IQ1_S, IQ2_XXS and IQ2_XS work without importance too, which ggml refuses: errors are then weighed by x² plus a share of its mean.
  *
- * Throws `SHAPE` for partial blocks, `NUMERIC` for weights that are not finite and where a scale exceeds float16 (65504),
- * `UNSUPPORTED` when `importance: true` finds no statistics.
+ * The quantizer keeps the tables of a lattice, made at its first use, and scratch memory.
+ *
+ * Throws `SHAPE` for partial blocks, `NUMERIC` for weights that are not finite, where a scale exceeds float16 (65504) and where
+ * NVFP4 ends (2688), `UNSUPPORTED` when `importance: true` finds no statistics.
  * Sources: ggml-quants.c of llama.cpp; layouts in `GGML_SCHEMES`.
  */
 export function ggml(type: GgmlType, options: GgmlOptions = {}): GridQuantizer {

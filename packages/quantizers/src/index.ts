@@ -1,5 +1,6 @@
 export type { AffineRule, ScaleDType, Symmetry } from './affine-rule.js';
 export { type ExpandedGrid, expandGrid } from './expand-grid.js';
+export { type ExpandedTable, expandTable, nearestTableCodes } from './expand-table.js';
 export { minMax } from './fit-min-max.js';
 export { MSE_SHRINK_DEFAULTS, type MseShrinkOptions, mseShrink } from './fit-mse-shrink.js';
 export { type GgmlOptions, ggml } from './ggml.js';

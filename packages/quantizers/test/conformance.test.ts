@@ -1,8 +1,9 @@
+import { GGML_TYPES, type GgmlType } from '@halftone/tensor';
 import { describe, expect, it } from 'vitest';
 import { quantizerChecks } from '../src/conformance.js';
 import { type GridQuantizer, ggml, mseShrink, type RtnOptions, rtn } from '../src/index.js';
 
-const TYPES = ['Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q8_0', 'Q2_K', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K'] as const;
+const TYPES = Object.keys(GGML_TYPES) as GgmlType[];
 const RTN: RtnOptions[] = [
   {},
   { bits: 1 },

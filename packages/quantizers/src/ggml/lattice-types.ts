@@ -46,7 +46,7 @@ const TERNARY = {
   weightFloor: 0.25,
 } as const;
 const TRIALS_2 = [0.8, 0.95];
-const TRIALS_3 = [0.95, 1.05];
+const TRIALS_3 = [0.9, 1.02, 1.25];
 
 /** Source: ggml-quants.c, `quantize_row_iq*_impl`. */
 export const LATTICE_RULES: Readonly<Record<LatticeType, LatticeRules>> = {

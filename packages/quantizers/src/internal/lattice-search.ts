@@ -91,16 +91,21 @@ export function latticeSearch(vectors: Float32Array, dimension: number): Lattice
     }
     // A tight bound keeps the search shallow; where it is too tight, nothing is found and little was visited.
     bestEntry = -1;
-    for (let bound = surcharges[0] + surcharges[1] + surcharges[2]; bestEntry < 0; bound *= 2) {
-      bestCost[0] = bound > 0 ? (bound < LARGE ? bound : Infinity) : Number.MIN_VALUE;
+    let bound = surcharges[0] + surcharges[1] + surcharges[2];
+    if (!(bound > 0)) bound = Number.MIN_VALUE;
+    for (;;) {
+      bestCost[0] = bound;
       visit(x, w, at, 0, 0, key);
+      // Where even the surcharges overflow, any vector will do.
+      if (bestEntry >= 0 || bound === Infinity) return Math.max(bestEntry, 0);
+      bound = bound > SMALL && bound < LARGE ? 2 * bound : Infinity;
     }
-    return bestEntry;
   };
   return { dimension, vectors, nearest };
 }
 
-/** Beyond this the bound is dropped, so that the search ends. */
+/** Outside of these the bound is dropped after one attempt, so that the search ends. */
+const SMALL = 1e-300;
 const LARGE = 1e300;
 
 /** How much dearer level `to` is than `from`. */

@@ -1,8 +1,11 @@
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { gguf, httpSource, openCheckpoint, safetensors } from '@halftone/formats';
+import { gguf, httpSource, llama2c, openCheckpoint, safetensors, withLayouts } from '@halftone/formats';
 import { downloadModel, hubFileUrl, hubHeaders, hubModelFiles, hubSnapshot, parseHubName } from '@halftone/formats/hub';
 import { WEIGHT_LAYOUTS } from '@halftone/formats/layouts';
-import { openCheckpointPath } from '@halftone/formats/node';
+import { fileSource, openCheckpointPath } from '@halftone/formats/node';
+import { npy, npz } from '@halftone/formats/npy';
+import { onnxCodec, onnxLayout } from '@halftone/formats/onnx';
 import { type Checkpoint, HalftoneError, type WorkOptions } from '@halftone/tensor';
 import { loadTokenizer, type ModelSource, openModelUrl, type Tokenizer } from '@halftone/transformer';
 import { openModel } from '@halftone/transformer/node';
@@ -27,7 +30,12 @@ export async function openCheckpointArgument(
 ): Promise<Checkpoint> {
   const { location, headers } = await locate(argument, options);
   const { signal } = options;
-  if (!isUrl(location)) return openCheckpointPath(location, { signal });
+  if (!isUrl(location)) {
+    const beside = onnxCodec({ openFile: (name) => fileSource(join(dirname(location), name)) });
+    const codecs = [safetensors, gguf, npz, npy, beside, llama2c];
+    const checkpoint = await openCheckpointPath(location, { signal, codecs });
+    return withLayouts(checkpoint, { layouts: [onnxLayout, ...WEIGHT_LAYOUTS], signal });
+  }
   return openCheckpoint(await httpSource(location, { signal, headers }), { codecs: [safetensors, gguf], signal });
 }
 

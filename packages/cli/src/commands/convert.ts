@@ -1,7 +1,7 @@
 import { asStored, decodedSource, inGgmlBlocks, inLayout, parseRecipe, type Recipe } from '@halftone/compress';
 import { checkpointBytes } from '@halftone/eval';
 import { WEIGHT_LAYOUTS } from '@halftone/formats/layouts';
-import { HalftoneError } from '@halftone/tensor';
+import { HalftoneError, type WorkOptions } from '@halftone/tensor';
 import type { ModelSource } from '@halftone/transformer';
 import { type Command, Option } from 'commander';
 import type { CommandContext } from '../context.js';
@@ -10,6 +10,8 @@ import { addCommonOptions } from '../options.js';
 import { formatBytes, formatSeconds } from '../terminal/format.js';
 import { renderFacts } from '../terminal/table.js';
 import { writeModel } from '../write-model.js';
+import { writeNpzModel } from '../write-npz.js';
+import { writeOnnx } from '../write-onnx.js';
 
 interface ConvertOptions {
   readonly out: string;
@@ -27,7 +29,10 @@ export function addConvertCommand(program: Command, context: CommandContext): vo
       'Writes a model in another format, without quantizing it: every weight keeps its value, or is decoded.',
     )
     .argument('<model>', 'the model to convert')
-    .requiredOption('--out <path>', 'a path ending in .gguf, or else a new folder with model.safetensors')
+    .requiredOption(
+      '--out <path>',
+      'a path ending in .gguf, .onnx or .npz, or else a new folder with model.safetensors',
+    )
     .addOption(
       new Option('--layout <name>', 'store quantized weights in this layout, exactly; what does not fit is refused')
         .choices(WRITTEN_LAYOUTS.map((layout) => layout.name))
@@ -41,18 +46,37 @@ export function addConvertCommand(program: Command, context: CommandContext): vo
 
 const CONVERT_HELP = `
 Without --dtype, no weight changes its value: quantized ones move to the blocks of a .gguf file, or to another
-layout of a folder, where that is exact. Norms and biases are F32 in a .gguf file, as llama.cpp wants them.
+layout of a folder, or MatMulNBits nodes of an .onnx file, where that is exact. Norms and biases are F32 in a .gguf file, as llama.cpp wants them.
 
 Examples:
   halftone convert wren --out wren-f16.gguf --dtype F16
   halftone convert ./my-model-gptq --out my-model.gguf
   halftone convert model-q4_0.gguf --out my-model-awq --layout awq
-  halftone convert model.gguf --out model-hf --dtype BF16`;
+  halftone convert model.gguf --out model-hf --dtype BF16
+  halftone convert ./my-model-gptq --out model.onnx`;
 
 async function convertAction(model: string, options: ConvertOptions, context: CommandContext): Promise<void> {
   const work = { signal: context.signal, onProgress: context.progress.report };
   const source = await openModelArgument(model, work);
   try {
+    if (/\.(onnx|npz)$/.test(options.out)) {
+      const start = performance.now();
+      const bytes = await writeOther(source, options, work);
+      const seconds = (performance.now() - start) / 1000;
+      context.progress.stop();
+      if (context.json) context.printJson({ out: options.out, bytes, seconds });
+      else {
+        const size = `${formatBytes(bytes)}${options.out.endsWith('.onnx') ? `, weights in ${options.out}_data` : ''}`;
+        context.print(
+          renderFacts([
+            ['wrote', options.out],
+            ['size', size],
+            ['time', formatSeconds(seconds)],
+          ]),
+        );
+      }
+      return;
+    }
     const { converted, recipe } = await convertedSource(source, options, work);
     const written = await writeModel(converted, model, { recipe, out: options.out }, context);
     // A layout's tensors are not weights: what is written counts against the weights that were read.
@@ -80,6 +104,24 @@ async function convertAction(model: string, options: ConvertOptions, context: Co
   }
 }
 
+/** Formats that are no home of a whole model: no tokenizer goes with them. Gives the bytes written. */
+async function writeOther(
+  source: ModelSource,
+  { out, dtype, layout }: ConvertOptions,
+  work: WorkOptions,
+): Promise<number> {
+  const onnx = out.endsWith('.onnx');
+  const refused = layout !== undefined || dtype === 'BF16' || (onnx && dtype === 'F16');
+  if (refused) {
+    const fix = onnx ? 'leave both out, or use --dtype F32' : 'use --dtype F32 or F16';
+    throw new HalftoneError('UNSUPPORTED', `${out}: neither --layout nor --dtype ${dtype ?? ''} is for it; ${fix}`, {
+      where: 'convert',
+    });
+  }
+  if (onnx) return writeOnnx(dtype === undefined ? source : decodedSource(source), out, work);
+  return writeNpzModel(decodedSource(source), out, dtype === 'F16' ? 'f16' : 'f32', work);
+}
+
 interface Conversion {
   readonly converted: ModelSource;
   readonly recipe: Recipe;
@@ -88,7 +130,7 @@ interface Conversion {
 async function convertedSource(
   source: ModelSource,
   { out, dtype, layout }: ConvertOptions,
-  work: Parameters<typeof inGgmlBlocks>[1],
+  work: WorkOptions,
 ): Promise<Conversion> {
   if (dtype !== undefined) return { converted: decodedSource(source), recipe: parseRecipe(dtype) };
   if (out.endsWith('.gguf')) {

@@ -136,7 +136,11 @@ async function openAnything(model: string, signal: AbortSignal) {
     const checkpoint = await openCheckpointArgument(model, { signal, headersOnly: true }).catch(() => {
       throw error;
     });
-    return { checkpoint, problem: error.message };
+    const container = ['onnx', 'npy', 'npz'].includes(checkpoint.format);
+    const problem = container
+      ? `${checkpoint.format} files are looked into, models run from safetensors and GGUF`
+      : error.message;
+    return { checkpoint, problem };
   }
 }
 

@@ -15,6 +15,8 @@ const BENCHES = {
   decode: ['--filter', '@halftone/formats', 'bench'],
   throughput: ['--filter', '@halftone/compress', 'bench'],
   streaming: ['--filter', '@halftone/compress', 'bench:streaming'],
+  open: ['--filter', '@halftone/formats', 'bench:open'],
+  read: ['--filter', '@halftone/formats', 'bench:read'],
   kernels: ['--filter', '@halftone/kernels-wasm', 'bench'],
   forward: ['--filter', '@halftone/transformer', 'bench'],
   'end-to-end': ['--filter', '@halftone/transformer', 'bench:end-to-end'],

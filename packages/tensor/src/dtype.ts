@@ -65,7 +65,5 @@ export function isDType(name: string): name is DType {
 /** Throws `DTYPE` for what is not an element type. */
 export function dtypeInfo(where: string, dtype: string): DTypeInfo {
   if (isDType(dtype)) return DTYPES[dtype];
-  return fail('DTYPE', where, `${dtype} is not an element type; ggml blocks are decoded by @halftone/formats`, {
-    dtype,
-  });
+  return fail('DTYPE', where, `${dtype} is no element type; try @halftone/formats`);
 }

@@ -81,8 +81,6 @@ export function floatEncoder(format: FloatFormat, overflow: Overflow): (value: n
     const code = (exact + belowHalf + ((exact >>> shift) & 1)) >>> shift;
     if (code <= largest) return sign | code;
     if (!Number.isNaN(value)) return sign | beyond;
-    return special === 'finite'
-      ? fail('NUMERIC', 'encode', 'NaN has no code in a format without NaN; replace it')
-      : nan;
+    return special === 'finite' ? fail('NUMERIC', 'encode', 'NaN has no code here; replace it') : nan;
   };
 }

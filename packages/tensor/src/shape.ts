@@ -11,7 +11,7 @@ export function elementCount(shape: Shape, where = 'tensor'): number {
     count *= Number.isSafeInteger(dimension) && dimension >= 0 ? dimension : NaN;
   }
   if (!(count <= 2 ** 50)) {
-    fail('SHAPE', where, `shape [${shape}] needs whole dimensions and at most 2^50 elements`, { shape });
+    fail('SHAPE', where, `shape [${shape}] needs whole dimensions, 2^50 elements at most`, { shape });
   }
   return count;
 }

@@ -101,7 +101,7 @@ describe('refusals', () => {
       shape: [32],
       bytes: new Uint8Array(34),
     } as unknown as PackedTensor<DType>;
-    expect(() => decode(ggml)).toThrow(/Q8_0 is not an element type; ggml blocks are decoded by/);
+    expect(() => decode(ggml)).toThrow(/Q8_0 is no element type; try @halftone.formats/);
     expect(() => encode([1], 'toString' as DType)).toThrow(expect.objectContaining({ code: 'DTYPE' }));
     expect(() => encode([1, 2], 'f16', [3])).toThrow(expect.objectContaining({ code: 'SHAPE' }));
     expect(() => packedByteLength('Q4_K', [2, 100])).toThrow(/not whole Q4_K blocks of 256/);

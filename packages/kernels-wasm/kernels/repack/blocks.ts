@@ -4,7 +4,7 @@ import { blockForm } from '../../src/internal/stored-types.js';
 import { ofRows, storeColumns } from './vectors.js';
 
 /** Types whose blocks hold 32 elements. */
-type PlainType = 'Q4_0' | 'Q4_1' | 'Q5_0' | 'Q5_1' | 'Q8_0';
+type PlainType = 'Q4_0' | 'Q4_1' | 'Q5_0' | 'Q5_1' | 'Q8_0' | 'MXFP4';
 
 /** Vectors of codes of the row at a pointer: one with two codes in a byte, or two with one code in a byte. */
 const CODES: Readonly<Record<PlainType, readonly ((pointer: string) => string)[]>> = {
@@ -14,11 +14,20 @@ const CODES: Readonly<Record<PlainType, readonly ((pointer: string) => string)[]
   Q5_0: fiveBits(2).map((expression) => (p: string) => `i8x16.add(${expression(p)}, sixteens)`),
   Q5_1: fiveBits(4),
   Q8_0: [(p) => `v128.load(${p}, 2)`, (p) => `v128.load(${p}, 18)`],
+  MXFP4: [(p) => `v128.load(${p}, 1)`],
 };
 
 export function blocksSource(): string {
-  return (Object.keys(CODES) as PlainType[]).map(kernel).join('');
+  return HALVED_POWERS + (Object.keys(CODES) as PlainType[]).map(kernel).join('');
 }
+
+/** E8M0 to half its value, 2^(byte - 128). The first two are subnormal; 255 is 2^127, as ggml has it. */
+const HALVED_POWERS = `
+@inline function halvedPowers(bytes: v128): v128 {
+  const one = i32x4.splat(1);
+  return i32x4.max_s(i32x4.shl(i32x4.sub(bytes, one), 23), i32x4.shl(i32x4.add(bytes, one), 21));
+}
+`;
 
 /** A word of fifth bits at `at`, then nibbles as in Q4_0. */
 function fiveBits(at: number): ((pointer: string) => string)[] {
@@ -42,7 +51,8 @@ function kernel(type: PlainType): string {
     const at = header + 128 * half;
     return storeColumns(ofRows(vector), 'out', [at, at + 32, at + 64, at + 96]);
   });
-  const parameter = (offset: number) => `halves(lanes(${ofRows((p) => `load<u16>(${p}, ${offset})`).join(', ')}))`;
+  const [float, word] = type === 'MXFP4' ? ['halvedPowers', 'u8'] : ['halves', 'u16'];
+  const parameter = (at: number) => `${float}(lanes(${ofRows((p) => `load<${word}>(${p}, ${at})`).join(', ')}))`;
   return `
 export function repack${type}(from: usize, rowBytes: usize, to: usize, blocks: i32, panels: i32): void {
   const nibbles = i32x4.splat(LOW_NIBBLES), sixteens = i32x4.splat(SIXTEENS), powers = i64x2.splat(POWERS);

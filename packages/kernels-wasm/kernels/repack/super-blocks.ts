@@ -4,7 +4,7 @@ import { blockForm } from '../../src/internal/stored-types.js';
 import { unroll } from '../unroll.js';
 import { ofRows, storeColumns } from './vectors.js';
 
-type SuperType = 'Q2_K' | 'Q3_K' | 'Q4_K' | 'Q5_K' | 'Q6_K';
+type SuperType = 'Q2_K' | 'Q3_K' | 'Q4_K' | 'Q5_K' | 'Q6_K' | 'IQ4_XS';
 
 /** Where a type keeps what. Expressions read the row at a pointer `p`. */
 interface SuperBlock {
@@ -16,8 +16,8 @@ interface SuperBlock {
   readonly mins?: (p: string, quad: number) => string;
   /** Declares what the codes of block \`b\` (0 to 7, of 32 elements) need. */
   readonly block: string;
-  /** Sixteen codes of block \`b\`, one a byte; \`half\` is 0 or 1. */
-  readonly codes: (p: string, half: number) => string;
+  /** Sixteen codes of block \`b\`, one a byte; \`half\` is 0 or 1. Or all of them as panels have them, two a byte. */
+  readonly codes: ((p: string, half: number) => string) | { readonly both: (p: string) => string };
   /** Added to bytes of two codes. */
   readonly bias?: string;
 }
@@ -79,16 +79,36 @@ const TYPES: Readonly<Record<SuperType, SuperBlock>> = {
       `v128.or(v128.and(i16x8.shr_u(v128.load(${p} + low, ${16 * half}), shift), nibbles), ` +
       `i16x8.shl(v128.and(i16x8.shr_u(v128.load(${p} + n, ${128 + 16 * half}), pair), pairs), 4))`,
   },
+  IQ4_XS: {
+    scale: 0,
+    scales: (p, quad) =>
+      `f32x4.sub(unsignedBytes(nibblesToBytes(load<u16>(${p}, ${4 + 2 * quad})) | (pairsToBytes(load<u8>(${p}, ${2 + quad})) << 4)), ` +
+      'f32x4.splat(32))',
+    block: 'const low = <usize>b << 4;',
+    codes: { both: (p) => `v128.load(${p} + low, 8)` },
+  },
 };
 
 export function superBlocksSource(): string {
-  return CRUMBS + (Object.keys(TYPES) as SuperType[]).map(kernel).join('');
+  return SPREADS + (Object.keys(TYPES) as SuperType[]).map(kernel).join('');
 }
 
+const SPREADS = `
 /** Bytes of two codes to bytes of four: those of the upper eight bytes go between the bits of the lower ones. */
-const CRUMBS = `
 @inline function crumbs(pairs: v128): v128 {
   return v128.or(pairs, i16x8.shl(v128.shuffle<i64>(pairs, pairs, 1, 1), 2));
+}
+
+/** Four nibbles, the lowest first, to a byte each. */
+@inline function nibblesToBytes(word: u32): u32 {
+  const bytes = (word | (word << 8)) & 0x00ff00ff;
+  return (bytes | (bytes << 4)) & 0x0f0f0f0f;
+}
+
+/** Four pairs of bits, the lowest first, to a byte each. */
+@inline function pairsToBytes(byte: u32): u32 {
+  const nibbles = (byte | (byte << 12)) & 0x000f000f;
+  return (nibbles | (nibbles << 6)) & 0x03030303;
 }
 `;
 
@@ -160,6 +180,7 @@ function codes(type: SuperType): string {
   const { codes: codesOf, bias } = TYPES[type];
   const header = headerBytes(layout);
   const offsets = (at: number) => [at, at + 32, at + 64, at + 96];
+  if (typeof codesOf === 'object') return storeColumns(ofRows(codesOf.both), 'out', offsets(header));
   if (layout.storage === 'crumb') {
     const four = (p: string) => `crumbs(v128.or(${codesOf(p, 0)}, i16x8.shl(${codesOf(p, 1)}, 4)))`;
     return storeColumns(ofRows(four), 'out', offsets(header).slice(0, 2));

@@ -24,7 +24,21 @@ import { machine } from '../../src/runtime.js';
 import { noise } from '../noise.js';
 import { BUILDS } from '../product.js';
 
-const BLOCK_TYPES = ['Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q8_0', 'Q2_K', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K'] as const;
+const BLOCK_TYPES = [
+  'Q4_0',
+  'Q4_1',
+  'Q5_0',
+  'Q5_1',
+  'Q8_0',
+  'Q2_K',
+  'Q3_K',
+  'Q4_K',
+  'Q5_K',
+  'Q6_K',
+  'IQ4_NL',
+  'IQ4_XS',
+  'MXFP4',
+] as const;
 const TYPES = [...BLOCK_TYPES, 'f32', 'f16', 'bf16'] as const;
 type StoredType = (typeof TYPES)[number];
 
@@ -36,6 +50,8 @@ function stored<T extends StorageType>(dtype: T, shape: readonly number[], seed 
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     bytes[i] = state >>> 24;
   }
+  // The one scale of MXFP4 that unpacked parts do not have.
+  if (dtype === 'MXFP4') for (let at = 0; at < bytes.length; at += 17) if (bytes[at] === 255) bytes[at] = 0;
   return packed(dtype, shape, bytes);
 }
 
@@ -134,6 +150,13 @@ describe.each(BUILDS)('repacking in the %s build', (build) => {
     );
   });
 
+  it('MXFP4 scales of every size give the panels that JavaScript packs', async () => {
+    const weight = stored('MXFP4', [17, 15 * 32]);
+    // 255 blocks.
+    for (let byte = 0; byte < 255; byte++) weight.bytes[17 * byte] = byte;
+    await check(weight, 1);
+  });
+
   it('a large weight gives the same on several threads and in several ranges', async () => {
     await check(stored('Q4_0', [1027, 2048]), 2);
     await check(stored('Q6_K', [1027, 7 * 256]), 2);
@@ -173,7 +196,7 @@ describe('uploadPacked', () => {
 
   it('computes what uploadLinear computes', async () => {
     const backend = wasmBackend();
-    for (const [dtype, columns] of [['Q4_0', 96] as const, ['Q5_K', 256] as const]) {
+    for (const [dtype, columns] of [['Q4_0', 96] as const, ['Q5_K', 256] as const, ['IQ4_XS', 512] as const]) {
       const weight = stored(dtype, [13, columns]);
       // Scales that are numbers.
       for (let at = 1; at < weight.bytes.length; at += GGML_TYPES[dtype].blockBytes) weight.bytes[at] &= 0x3f;

@@ -30,6 +30,8 @@ const BLOCK_FORMS = {
 /** ggml types that are repacked as they are; others are unpacked first. */
 export type RepackedType = keyof typeof BLOCK_FORMS;
 
+export const REPACKED_TYPES = /* @__PURE__ */ Object.keys(BLOCK_FORMS) as readonly RepackedType[];
+
 /** How ggml blocks are held: as `panelWeight` holds the unpacked weight for `int8` activations. */
 export function blockForm(type: RepackedType): QuantizedForm {
   const [storage, groups, center]: BlockForm = BLOCK_FORMS[type];
@@ -45,6 +47,10 @@ export const FLOAT_TYPES = ['f32', 'f16', 'bf16'] as const;
 /** How a file may store a weight that is taken as it is. */
 export type StoredType = RepackedType | (typeof FLOAT_TYPES)[number];
 
+export function isRepackedType(type: string): type is RepackedType {
+  return Object.hasOwn(BLOCK_FORMS, type);
+}
+
 export function isStoredType(dtype: string): dtype is StoredType {
-  return Object.hasOwn(BLOCK_FORMS, dtype) || FLOAT_TYPES.some((type) => type === dtype);
+  return isRepackedType(dtype) || FLOAT_TYPES.some((type) => type === dtype);
 }

@@ -5,7 +5,7 @@ import { isRepackedType, type RepackedType } from './internal/stored-types.js';
 import type { Machine, WasmRuntime } from './runtime.js';
 
 /** Values decoded at a time where they are copied: both copies are then in a near cache. */
-const PIECE_VALUES = 2 ** 16;
+const PIECE_VALUES = 2 ** 17;
 /** Nanoseconds that one thread takes for a value, about. */
 const VALUE_COST = 0.2;
 const WHERE = 'ggmlDecoder';

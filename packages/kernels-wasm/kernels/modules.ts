@@ -1,6 +1,7 @@
 import { algebraSource } from './algebra/source.js';
 import { attentionSource, floatAttentionSource } from './attention/source.js';
 import { blockSource } from './block/source.js';
+import { decodeSource } from './decode/source.js';
 import { int8Source } from './int8/source.js';
 import { productsSource } from './products/source.js';
 import { repackSource } from './repack/source.js';
@@ -25,6 +26,7 @@ export const MODULE_SOURCES: Readonly<Record<string, ModuleSource>> = {
   algebra: { source: algebraSource },
   products: { source: productsSource, shrinkLevel: 0 },
   repack: { source: repackSource },
+  decode: { source: decodeSource },
   signal: { source: () => signalSource('simd') },
   int8: { source: int8Source },
   sides: { source: () => sidesSource('simd') },

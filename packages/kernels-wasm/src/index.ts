@@ -1,6 +1,7 @@
 export { type Attention, attention } from './attention.js';
 export { type AttentionPartials, attentionPartials, finishPartials, mergePartials } from './attention-partials.js';
 export { type CpuBackend, cpuBackend } from './cpu-backend.js';
+export { type GgmlDecoder, ggmlDecoder } from './ggml-decoder.js';
 export { type Int8Product, int8Product, type QuantizedRows, type QuantizeRowsOptions } from './int8-product.js';
 export type { FloatArray } from './internal/algebra/operands.js';
 export type { WasmBuild } from './internal/layout.js';

@@ -1,8 +1,10 @@
-import { isHalftoneError, tensor } from '@halftone/tensor';
+import { unpackGgml } from '@halftone/formats';
+import { GGML_TYPES, isHalftoneError, packed, tensor } from '@halftone/tensor';
 import { GGML_SCHEMES } from '@halftone/tensor/ggml';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { wasmBackend } from '../src/index.js';
+import { LATTICE_TYPES } from './lattice-types.js';
 import { noise, quantizedNoise } from './noise.js';
 import { backends, largestError, plainProduct, product } from './product.js';
 
@@ -173,7 +175,14 @@ describe('schemes', () => {
     expect(code(() => backend.uploadLinear(unknown))).toBe('UNSUPPORTED');
   });
 
-  it('supports every ggml block format', () => {
-    for (const scheme of Object.values(GGML_SCHEMES)) expect(backend.supports(scheme)).toBe(true);
+  it('supports every ggml block format but those with vectors for codes', () => {
+    const refused = Object.entries(GGML_SCHEMES).filter(([, scheme]) => !backend.supports(scheme));
+    expect(refused.map(([type]) => type)).toEqual(LATTICE_TYPES);
+  });
+
+  it.each(LATTICE_TYPES)('refuses %s', (type) => {
+    const { blockSize, blockBytes } = GGML_TYPES[type];
+    const lattice = unpackGgml(packed(type, [2, blockSize], new Uint8Array(2 * blockBytes)));
+    expect(code(() => backend.uploadLinear(lattice))).toBe('UNSUPPORTED');
   });
 });

@@ -1,7 +1,7 @@
+import { VECTORS } from '../ggml/vectors.js';
 import { blocksSource } from './blocks.js';
 import { floatsSource } from './floats.js';
 import { superBlocksSource } from './super-blocks.js';
-import { VECTORS } from './vectors.js';
 
 /** From the bytes of files to panels. Both builds are the same: nothing here is relaxed. */
 export function repackSource(): string {

@@ -1,88 +1,12 @@
 import { GGML_TYPES } from '@halftone/tensor';
 import { BLOCK, blockBytes, headerBytes, PANEL } from '../../src/internal/layout.js';
 import { blockForm } from '../../src/internal/stored-types.js';
+import { SPREADS, SUPER_BLOCKS, type SuperType } from '../ggml/super-blocks.js';
 import { unroll } from '../unroll.js';
 import { ofRows, storeColumns } from './vectors.js';
 
-type SuperType = 'Q2_K' | 'Q3_K' | 'Q4_K' | 'Q5_K' | 'Q6_K';
-
-/** Where a type keeps what. Expressions read the row at a pointer `p`. */
-interface SuperBlock {
-  /** Offset of the binary16 factor of scales, and of the one of mins, which are subtracted. */
-  readonly scale: number;
-  readonly min?: number;
-  /** Four consecutive scale codes (mins) as floats; `quad` counts fours of groups. */
-  readonly scales: (p: string, quad: number) => string;
-  readonly mins?: (p: string, quad: number) => string;
-  /** Declares what the codes of block \`b\` (0 to 7, of 32 elements) need. */
-  readonly block: string;
-  /** Sixteen codes of block \`b\`, one a byte; \`half\` is 0 or 1. */
-  readonly codes: (p: string, half: number) => string;
-  /** Added to bytes of two codes. */
-  readonly bias?: string;
-}
-
-/** Bytes 4 to 15 of Q4_K and Q5_K: eight scales and eight mins of 6 bits. */
-const SIX_BIT_PAIRS: Pick<SuperBlock, 'scale' | 'min' | 'scales' | 'mins'> = {
-  scale: 0,
-  min: 2,
-  scales: (p, quad) =>
-    quad === 0
-      ? `unsignedBytes(load<u32>(${p}, 4) & 0x3f3f3f3f)`
-      : `unsignedBytes((load<u32>(${p}, 12) & 0x0f0f0f0f) | ((load<u32>(${p}, 4) >> 2) & 0x30303030))`,
-  mins: (p, quad) =>
-    quad === 0
-      ? `unsignedBytes(load<u32>(${p}, 8) & 0x3f3f3f3f)`
-      : `unsignedBytes(((load<u32>(${p}, 12) >> 4) & 0x0f0f0f0f) | ((load<u32>(${p}, 8) >> 2) & 0x30303030))`,
-};
-
-const TYPES: Readonly<Record<SuperType, SuperBlock>> = {
-  Q2_K: {
-    scale: 80,
-    min: 82,
-    scales: (p, quad) => `unsignedBytes(load<u32>(${p}, ${4 * quad}) & 0x0f0f0f0f)`,
-    mins: (p, quad) => `unsignedBytes((load<u32>(${p}, ${4 * quad}) >> 4) & 0x0f0f0f0f)`,
-    block: 'const low = <usize>(b >> 2) << 5, shift = (b & 3) << 1;',
-    codes: (p, half) => `v128.and(i16x8.shr_u(v128.load(${p} + low, ${16 + 16 * half}), shift), pairs)`,
-  },
-  Q3_K: {
-    scale: 108,
-    scales: (p, quad) => {
-      const low = `((load<u32>(${p}, ${96 + 4 * (quad & 1)}) >> ${quad < 2 ? 0 : 4}) & 0x0f0f0f0f)`;
-      const high = `(((load<u32>(${p}, 104) >> ${2 * quad}) & 0x03030303) << 4)`;
-      return `f32x4.sub(unsignedBytes(${low} | ${high}), f32x4.splat(32))`;
-    },
-    block: 'const low = <usize>(b >> 2) << 5, shift = (b & 3) << 1;',
-    codes: (p, half) =>
-      `v128.or(v128.and(i16x8.shr_u(v128.load(${p} + low, ${32 + 16 * half}), shift), pairs), ` +
-      `i16x8.shl(v128.and(i16x8.shr_u(v128.load(${p}, ${16 * half}), b), bits), 2))`,
-    // Signed codes of 4 bits have a bias of 8, of which the file's bias makes half.
-    bias: 'fours',
-  },
-  Q4_K: {
-    ...SIX_BIT_PAIRS,
-    block: 'const low = <usize>(b >> 1) << 5, shift = (b & 1) << 2;',
-    codes: (p, half) => `v128.and(i16x8.shr_u(v128.load(${p} + low, ${16 + 16 * half}), shift), nibbles)`,
-  },
-  Q5_K: {
-    ...SIX_BIT_PAIRS,
-    block: 'const low = <usize>(b >> 1) << 5, shift = (b & 1) << 2;',
-    codes: (p, half) =>
-      `v128.or(v128.and(i16x8.shr_u(v128.load(${p} + low, ${48 + 16 * half}), shift), nibbles), ` +
-      `i16x8.shl(v128.and(i16x8.shr_u(v128.load(${p}, ${16 + 16 * half}), b), bits), 4))`,
-  },
-  Q6_K: {
-    scale: 208,
-    scales: (p, quad) => `signedBytes(load<u32>(${p}, ${192 + 4 * quad}))`,
-    block: `const n = <usize>(b >> 2) << 5, low = (n << 1) + (<usize>(b & 1) << 5), shift = (b & 2) << 1, pair = (b & 3) << 1;`,
-    codes: (p, half) =>
-      `v128.or(v128.and(i16x8.shr_u(v128.load(${p} + low, ${16 * half}), shift), nibbles), ` +
-      `i16x8.shl(v128.and(i16x8.shr_u(v128.load(${p} + n, ${128 + 16 * half}), pair), pairs), 4))`,
-  },
-};
-
 export function superBlocksSource(): string {
-  return CRUMBS + (Object.keys(TYPES) as SuperType[]).map(kernel).join('');
+  return CRUMBS + SPREADS + (Object.keys(SUPER_BLOCKS) as SuperType[]).map(kernel).join('');
 }
 
 /** Bytes of two codes to bytes of four: those of the upper eight bytes go between the bits of the lower ones. */
@@ -94,7 +18,7 @@ const CRUMBS = `
 
 function kernel(type: SuperType): string {
   const { layout } = blockForm(type);
-  const { scale, min, scales, mins, block } = TYPES[type];
+  const { scale, min, scales, mins, block } = SUPER_BLOCKS[type];
   const step = blockBytes(layout);
   const { blockSize, blockBytes: fileBytes } = GGML_TYPES[type];
   const quads = (blockSize / BLOCK) * (layout.groups / 4);
@@ -157,9 +81,10 @@ function parameters(
 
 function codes(type: SuperType): string {
   const { layout } = blockForm(type);
-  const { codes: codesOf, bias } = TYPES[type];
+  const { codes: codesOf, bias } = SUPER_BLOCKS[type];
   const header = headerBytes(layout);
   const offsets = (at: number) => [at, at + 32, at + 64, at + 96];
+  if (typeof codesOf === 'object') return storeColumns(ofRows(codesOf.both), 'out', offsets(header));
   if (layout.storage === 'crumb') {
     const four = (p: string) => `crumbs(v128.or(${codesOf(p, 0)}, i16x8.shl(${codesOf(p, 1)}, 4)))`;
     return storeColumns(ofRows(four), 'out', offsets(header).slice(0, 2));

@@ -4,6 +4,7 @@ import type { Arena } from './arena.js';
 import { floatDepth } from './float-panels.js';
 import { BLOCK, blockBytes, PANEL } from './layout.js';
 import { REPACK } from './modules/repack.js';
+import { repackKernel } from './repack-kernels.js';
 import { blockForm, type StoredType } from './stored-types.js';
 
 /** Nanoseconds that one thread takes for a byte of a panel, about. */
@@ -37,7 +38,7 @@ export function repack(machine: Machine, arena: Arena, stored: StoredRows, to: n
   const panels = Math.ceil(rows / PANEL);
   const size = panelBytes(dtype, columns);
   const { job } = machine;
-  job.start(arena, machine.compiled(REPACK), `repack${dtype}`);
+  job.start(arena, machine.compiled(REPACK), repackKernel(dtype));
   job.stepped(address, PANEL * rowBytes);
   job.value(rowBytes);
   job.stepped(to, size);

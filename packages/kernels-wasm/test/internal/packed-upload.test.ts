@@ -24,7 +24,22 @@ import { machine } from '../../src/runtime.js';
 import { noise } from '../noise.js';
 import { BUILDS } from '../product.js';
 
-const TYPES = [...(Object.keys(GGML_TYPES) as GgmlType[]), 'f32', 'f16', 'bf16'] as const;
+const BLOCK_TYPES = [
+  'Q4_0',
+  'Q4_1',
+  'Q5_0',
+  'Q5_1',
+  'Q8_0',
+  'Q2_K',
+  'Q3_K',
+  'Q4_K',
+  'Q5_K',
+  'Q6_K',
+  'IQ4_NL',
+  'IQ4_XS',
+  'MXFP4',
+] as const;
+const TYPES = [...BLOCK_TYPES, 'f32', 'f16', 'bf16'] as const;
 type StoredType = (typeof TYPES)[number];
 
 /** Random bytes: with scales and values of every kind, NaN and denormals too. */
@@ -35,6 +50,8 @@ function stored<T extends StorageType>(dtype: T, shape: readonly number[], seed 
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     bytes[i] = state >>> 24;
   }
+  // The one scale of MXFP4 that unpacked parts do not have.
+  if (dtype === 'MXFP4') for (let at = 0; at < bytes.length; at += 17) if (bytes[at] === 255) bytes[at] = 0;
   return packed(dtype, shape, bytes);
 }
 
@@ -77,7 +94,7 @@ function expectedPanels(weight: PackedTensor<StoredType>) {
   const { dtype } = weight;
   if (isGgmlType(dtype)) {
     const panels = panelWeight(unpackGgml(weight), 'int8');
-    if (panels === undefined) throw new Error('every ggml type is held in panels');
+    if (panels === undefined) throw new Error('all of these types are held in panels');
     const { byteLength, layout, center, entries, pack } = panels;
     const bytes = new Uint8Array(byteLength);
     pack(bytes, new Float32Array(bytes.buffer), 0);
@@ -106,9 +123,7 @@ describe.each(BUILDS)('repacking in the %s build', (build) => {
     const actual = new Uint32Array(held.arena.memory.buffer, held.weight, words.length).slice();
     const expected = withPlainNaN(words, isFloat);
     expect(withPlainNaN(actual, isFloat).findIndex((word, i) => word !== expected[i])).toBe(-1);
-    expect(weight.dtype in GGML_TYPES ? blockForm(weight.dtype as Parameters<typeof blockForm>[0]) : undefined).toEqual(
-      quantized,
-    );
+    expect(isGgmlType(weight.dtype) ? blockForm(weight.dtype) : undefined).toEqual(quantized);
     expect(held.quantized?.gemv).toEqual(quantized && `${kernelName(build, quantized.layout)}Gemv`);
     expect(held.panels * held.panelBytes).toBe(words.byteLength);
     expect(held.byteLength).toBe(
@@ -133,6 +148,13 @@ describe.each(BUILDS)('repacking in the %s build', (build) => {
       ),
       { numRuns: 30 },
     );
+  });
+
+  it('MXFP4 scales of every size give the panels that JavaScript packs', async () => {
+    const weight = stored('MXFP4', [17, 15 * 32]);
+    // 255 blocks.
+    for (let byte = 0; byte < 255; byte++) weight.bytes[17 * byte] = byte;
+    await check(weight, 1);
   });
 
   it('a large weight gives the same on several threads and in several ranges', async () => {
@@ -174,7 +196,7 @@ describe('uploadPacked', () => {
 
   it('computes what uploadLinear computes', async () => {
     const backend = wasmBackend();
-    for (const [dtype, columns] of [['Q4_0', 96] as const, ['Q5_K', 256] as const]) {
+    for (const [dtype, columns] of [['Q4_0', 96] as const, ['Q5_K', 256] as const, ['IQ4_XS', 512] as const]) {
       const weight = stored(dtype, [13, columns]);
       // Scales that are numbers.
       for (let at = 1; at < weight.bytes.length; at += GGML_TYPES[dtype].blockBytes) weight.bytes[at] &= 0x3f;
@@ -198,9 +220,11 @@ describe('uploadPacked', () => {
   it('names the types that it takes', async () => {
     const backend = wasmBackend();
     for (const dtype of TYPES) expect(backend.supportsPacked(dtype)).toBe(true);
-    for (const dtype of ['f64', 'i8', 'u4', 'f8_e4m3'] as const) {
+    const unpacked = (Object.keys(GGML_TYPES) as GgmlType[]).filter((type) => !TYPES.some((taken) => taken === type));
+    for (const dtype of ['f64', 'i8', 'u4', 'f8_e4m3', ...unpacked] as const) {
       expect(isStoredType(dtype)).toBe(false);
-      await expect(backend.uploadPacked(stored(dtype, [2, 2]))).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+      expect(backend.supportsPacked(dtype)).toBe(false);
+      await expect(backend.uploadPacked(stored(dtype, [2, 256]))).rejects.toMatchObject({ code: 'UNSUPPORTED' });
     }
     await backend.dispose();
   });

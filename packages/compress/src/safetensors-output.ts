@@ -1,6 +1,15 @@
-import { safetensorsLayout } from '@halftone/formats';
-import { type DType, HalftoneError, isGgmlType, type LazyTensor } from '@halftone/tensor';
-import type { ModelSource } from '@halftone/transformer';
+import { decodeGgml, safetensorsLayout, transposeLazy } from '@halftone/formats';
+import {
+  type DType,
+  elementCount,
+  encode,
+  type GgmlType,
+  HalftoneError,
+  isGgmlType,
+  type LazyTensor,
+  type PackedTensor,
+} from '@halftone/tensor';
+import { ARCHITECTURES, type ModelSource } from '@halftone/transformer';
 import { type OutputFormat, type OutputPlan, type PlannedBytes, recipeModel } from './plan.js';
 import type { Recipe } from './recipe.js';
 import { tensorPlaces } from './roles.js';
@@ -13,6 +22,7 @@ const TORCH_DTYPES: Partial<Record<DType, string>> = { f32: 'float32', f16: 'flo
 function plan(source: ModelSource, recipe: Recipe): OutputPlan {
   const places = tensorPlaces(source.graph);
   const facts = recipeModel(source);
+  const turned = turnedWeights(source);
   const tensors = [...source.checkpoint.tensors.values()].map((tensor: LazyTensor) => {
     const place = places.get(tensor.name) ?? { role: 'other' };
     const treatment = recipe.treat({
@@ -23,7 +33,8 @@ function plan(source: ModelSource, recipe: Recipe): OutputPlan {
       ...place,
     });
     requireFloat(tensor.name, treatment.storage, recipe);
-    return { name: tensor.name, sourceName: tensor.name, source: tensor, place, treatment };
+    const stored = turned.has(tensor.name) && isPlain(tensor) ? transposeLazy(decodedBlocks(tensor)) : tensor;
+    return { name: tensor.name, sourceName: tensor.name, source: stored, place, treatment };
   });
   const layout = safetensorsLayout(
     tensors.map(({ name, source, treatment }) => ({ name, dtype: treatment.storage, shape: source.shape })),
@@ -46,6 +57,29 @@ function plan(source: ModelSource, recipe: Recipe): OutputPlan {
       return { ...tensor, file: 0, offset, byteLength };
     }),
   };
+}
+
+/** Weights that the source has `[out, in]`, as GGUF does, and Hugging Face's checkpoints of this architecture `[in, out]`. */
+function turnedWeights({ config, weightsTransposed }: ModelSource): ReadonlySet<string> {
+  if (weightsTransposed) return new Set();
+  const { graph, prefix } = ARCHITECTURES[config.architecture];
+  const blocks = [prefix, ''].flatMap((start) => graph(config, start).blocks);
+  const linears = blocks.flatMap((block) => block.linears.filter((linear) => linear.storedTransposed));
+  return new Set(linears.map((linear) => linear.weight));
+}
+
+/** Layouts give their codes the name of the weight, always as `[out, in]`. */
+function isPlain({ dtype }: LazyTensor): boolean {
+  return isGgmlType(dtype) || ['f64', 'f32', 'f16', 'bf16'].includes(dtype);
+}
+
+function decodedBlocks(tensor: LazyTensor): LazyTensor {
+  if (!isGgmlType(tensor.dtype)) return tensor;
+  const read: LazyTensor['read'] = async (rows, options) => {
+    const blocks = (await tensor.read(rows, { signal: options?.signal })) as PackedTensor<GgmlType>;
+    return encode(decodeGgml(blocks), 'f32', blocks.shape);
+  };
+  return { ...tensor, dtype: 'f32', byteLength: 4 * elementCount(tensor.shape), read };
 }
 
 /** What a safetensors source says about itself: layouts may describe their tensors there. */

@@ -1,4 +1,4 @@
-import { repackAsGgml } from '@halftone/formats';
+import { repackAsGgml, transposeLazy } from '@halftone/formats';
 import { storeInLayout } from '@halftone/formats/layouts';
 import {
   type GgmlType,
@@ -11,7 +11,7 @@ import {
   type WeightLayout,
   type WorkOptions,
 } from '@halftone/tensor';
-import type { ModelSource } from '@halftone/transformer';
+import { type ModelSource, modelSource } from '@halftone/transformer';
 import type { Recipe } from './recipe.js';
 
 /** Every weight as the source stores it: changes containers and nothing else. */
@@ -24,7 +24,7 @@ export const asStored: Recipe = {
 
 /**
  * The model with the weights of its layout (GPTQ, AWQ, ...) in the ggml blocks that hold them exactly. Reads every quantized weight
- * once. The same model where it has no layout.
+ * once. The same model where it has no layout. All linear weights of the result are `[out, in]`, GPT-2's too.
  *
  * Throws `UNSUPPORTED` naming the weights that no ggml type holds, with the reasons.
  */
@@ -54,7 +54,12 @@ export async function inGgmlBlocks(source: ModelSource, options: WorkOptions = {
       { where: 'convert' },
     );
   }
-  return { ...source, checkpoint: { ...checkpoint, tensors, close: () => source.checkpoint.close() } };
+  for (const { weight, storedTransposed } of source.graph.blocks.flatMap((block) => block.linears)) {
+    const plain = storedTransposed ? checkpoint.tensors.get(weight) : undefined;
+    if (plain !== undefined) tensors.set(weight, transposeLazy(plain));
+  }
+  const blocks = { ...checkpoint, tensors, close: () => source.checkpoint.close() };
+  return modelSource({ ...source, checkpoint: blocks, conv1dTransposed: false });
 }
 
 function blocksTensor(

@@ -14,6 +14,7 @@ import {
   toFloat32,
   unpackCodes,
 } from '@halftone/tensor';
+import { zerosOfOffsets } from './zeros-of-offsets.js';
 
 export interface AffineWeight {
   readonly rows: number;
@@ -39,7 +40,8 @@ export interface AffineWeight {
 
 /**
  * An affine weight `[out, in]` with groups along its rows, from any of its forms: signed or unsigned codes, plain, packed or
- * again quantized parameters, one scale for the tensor, a row or a group. Its values are exactly those of `dequantize`.
+ * again quantized parameters, one scale for the tensor, a row or a group. Its values are exactly those of `dequantize`; where
+ * offsets are whole multiples of their scales they become zeros, which may change the sign of values that are zero.
  *
  * Throws `UNSUPPORTED` for other grids and groups, for transformed inputs, and for parts that only some layouts know
  * (permutation, channelScale, outliers, lowRank).
@@ -80,7 +82,11 @@ export function affineWeight(q: QuantizedTensor, where: string): AffineWeight {
   }
   const factor = q.parts.globalScale ?? 1;
   const scales = spread(q.parts.scales) ?? new Float32Array(count).fill(1);
-  const offsets = spread(q.parts.offsets);
+  const scaled = factor === 1 ? scales : scales.map((scale) => scale * factor);
+  const givenOffsets = spread(q.parts.offsets);
+  const moved = givenOffsets && zerosOfOffsets(grid.bits, { scales: scaled, zeros, offsets: givenOffsets });
+  const offsets = moved ? undefined : givenOffsets;
+  const wholeZeros = moved ?? zeros;
   const { groupIndex } = q.parts;
   return {
     rows,
@@ -89,9 +95,9 @@ export function affineWeight(q: QuantizedTensor, where: string): AffineWeight {
     groupSize,
     groups,
     codes: unsignedCodes(unpackCodes(q.parts.codes), half, grid.bits, where),
-    scales: factor === 1 ? scales : scales.map((scale) => scale * factor),
-    zeros,
-    symmetric: offsets === undefined && zeros.every((zero) => zero === 2 ** (grid.bits - 1)),
+    scales: scaled,
+    zeros: wholeZeros,
+    symmetric: offsets === undefined && wholeZeros.every((zero) => zero === 2 ** (grid.bits - 1)),
     ...(offsets === undefined ? {} : { offsets }),
     ...(groupIndex?.some((group, column) => group !== Math.floor(column / groupSize)) ? { groupIndex } : {}),
   };

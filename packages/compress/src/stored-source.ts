@@ -99,7 +99,7 @@ export async function inLayout(
 ): Promise<ModelSource> {
   const { graph, checkpoint, configJson } = source;
   const weights = graph.blocks.flatMap((block) => block.linears.map((linear) => linear.weight));
-  if (layout.writer?.embeddings) weights.push(graph.embedding, ...(graph.tiedHead ? [] : [graph.head.weight]));
-  const stored = await storeInLayout(checkpoint, { layout, weights, ...options });
+  const embeddings = layout.writer?.embeddings ? [graph.embedding, graph.head.weight] : [];
+  const stored = await storeInLayout(checkpoint, { layout, weights, embeddings, ...options });
   return { ...source, checkpoint: stored.checkpoint, configJson: { ...configJson, ...stored.config } };
 }

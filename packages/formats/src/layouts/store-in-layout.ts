@@ -23,6 +23,8 @@ export interface StoreInLayoutOptions extends WorkOptions {
    * exactly; those among them that are not quantized are listed in the configuration as such.
    */
   readonly weights: readonly string[];
+  /** Embedding tables and heads: held where the layout can, else stored as floats. Default: none. */
+  readonly embeddings?: readonly string[];
 }
 
 /** A checkpoint in another layout: plain tensors and metadata that any safetensors writer takes. */
@@ -42,7 +44,7 @@ export interface StoredInLayout {
  * Throws `UNSUPPORTED` naming weights and reasons. Closing the result closes the checkpoint.
  */
 export async function storeInLayout(checkpoint: Checkpoint, options: StoreInLayoutOptions): Promise<StoredInLayout> {
-  const { layout, weights } = options;
+  const { layout, weights, embeddings = [] } = options;
   const { writer } = layout;
   if (writer === undefined) {
     throw new HalftoneError('UNSUPPORTED', `${layout.name} is read but not written; choose another layout`, {
@@ -52,7 +54,9 @@ export async function storeInLayout(checkpoint: Checkpoint, options: StoreInLayo
   const wanted = new Set(weights);
   const split = keepingLast(async (weight, readOptions) => {
     const q = await weight.read(readOptions);
-    return wanted.has(weight.name) ? writer.split(weight.name, q) : asFloats(weight.name, q, layout.name);
+    if (wanted.has(weight.name)) return writer.split(weight.name, q);
+    const held = embeddings.includes(weight.name) ? unlessUnsupported(() => writer.split(weight.name, q)) : undefined;
+    return held ?? asFloats(weight.name, q, layout.name);
   });
 
   const quantized = quantizedWeights(checkpoint);
@@ -64,7 +68,7 @@ export async function storeInLayout(checkpoint: Checkpoint, options: StoreInLayo
     options.onProgress?.({ stage: 'check', done: settings.size + reasons.size, total: quantized.size });
     try {
       const parts = await split(weight, { signal: options.signal });
-      if (wanted.has(weight.name)) settings.set(weight.name, parts.settings);
+      if (parts.settings !== undefined) settings.set(weight.name, parts.settings);
       for (const part of lazyParts(weight, parts.tensors, split)) tensors.set(part.name, part);
     } catch (error) {
       if (!isHalftoneError(error) || error.code !== 'UNSUPPORTED') throw error;
@@ -88,16 +92,28 @@ export async function storeInLayout(checkpoint: Checkpoint, options: StoreInLayo
     checkpoint: { ...rest, format: 'safetensors', metadata, tensors, close: () => checkpoint.close() },
     config: writer.config(
       settings,
-      weights.filter((name) => !settings.has(name)),
+      [...new Set([...weights, ...embeddings])].filter((name) => !settings.has(name)),
     ),
     repacked: [...settings.keys()],
   };
 }
 
+/** What a weight becomes: parts of the layout with their settings, or floats without. */
+type StoredParts = Pick<SplitWeight, 'tensors'> & Partial<SplitWeight>;
+
 /** A weight that the layout does not hold, as the smallest floats that hold its values. */
-function asFloats(name: string, q: QuantizedTensor, where: string): SplitWeight {
+function asFloats(name: string, q: QuantizedTensor, where: string): StoredParts {
   const values: PackedTensor = exactFloats(dequantize(q), ['bf16', 'f16', 'f32'], q.shape, name, where);
-  return { tensors: new Map([[name, values]]), settings: {} };
+  return { tensors: new Map([[name, values]]) };
+}
+
+function unlessUnsupported<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch (error) {
+    if (!isHalftoneError(error) || error.code !== 'UNSUPPORTED') throw error;
+    return undefined;
+  }
 }
 
 function refusal(where: string, reasons: ReadonlyMap<string, string>): HalftoneError {

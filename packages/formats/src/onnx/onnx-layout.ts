@@ -1,4 +1,5 @@
 import {
+  type Checkpoint,
   elementCount,
   HalftoneError,
   isDType,
@@ -44,7 +45,7 @@ export const onnxLayout: WeightLayout = {
       const found = node.opType === 'MatMulNBits' ? matMulNBits(checkpoint, node) : dequantizeLinear(checkpoint, node);
       if (found === undefined || done.has(found.codes.name)) continue;
       done.add(found.codes.name);
-      const weight = joined(found, claimed);
+      const weight = joined(found, claimed, checkpoint.tensors);
       if (weights.has(weight.name)) fail('FORMAT', `${weight.name}: two quantized weights have this name`, node);
       weights.set(weight.name, weight);
     }
@@ -69,13 +70,16 @@ interface FoundParts {
 function joined(
   { codes, scales, zeroPoints, shape, scheme, read }: FoundParts,
   claimed: Set<string>,
+  stored: Checkpoint['tensors'],
 ): LazyQuantizedTensor {
   const parts = [codes, scales, ...(zeroPoints === undefined ? [] : [zeroPoints])];
   const own = parts.filter(({ name }) => !claimed.has(name));
   for (const { name } of own) claimed.add(name);
+  const base = codes.name.replace(/(_quantized|_quant|_Q[48])$/, '');
   return {
     kind: 'lazy-quantized',
-    name: codes.name.replace(/(_quantized|_quant|_Q[48])$/, ''),
+    // A tied head may be quantized beside its embedding, whose name it then cannot have.
+    name: stored.has(base) ? codes.name : base,
     shape,
     scheme,
     layout: 'onnx',

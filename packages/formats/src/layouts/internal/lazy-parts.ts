@@ -1,19 +1,21 @@
 import {
+  type JsonObject,
   type LazyQuantizedTensor,
   type LazyTensor,
   type PackedTensor,
   type ReadOptions,
   rowByteLength,
-  type SplitWeight,
 } from '@halftone/tensor';
 import { delivered } from '../../internal/byte-range.js';
 import { checkRows } from '../../internal/lazy-tensor.js';
 
-export type SplitReader = (weight: LazyQuantizedTensor, options?: ReadOptions) => Promise<SplitWeight>;
+type Parts = { readonly tensors: ReadonlyMap<string, PackedTensor>; readonly settings?: JsonObject };
+
+export type SplitReader = (weight: LazyQuantizedTensor, options?: ReadOptions) => Promise<Parts>;
 
 /** Reads and splits weights, and keeps the last one, whose tensors are usually read one after the other. */
 export function keepingLast(split: SplitReader): SplitReader {
-  let last: { readonly name: string; readonly parts: SplitWeight } | undefined;
+  let last: { readonly name: string; readonly parts: Parts } | undefined;
   return async (weight, options) => {
     if (last?.name === weight.name) return last.parts;
     last = undefined;

@@ -7,8 +7,19 @@ import { BUILDS } from './product.js';
 
 const TYPES = Object.keys(GGML_TYPES) as GgmlType[];
 const DECODED: readonly GgmlType[] = [
-  ...(['Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q8_0', 'Q2_K', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K'] as const),
-  ...(['IQ4_NL', 'IQ4_XS', 'MXFP4'] as const),
+  'Q4_0',
+  'Q4_1',
+  'Q5_0',
+  'Q5_1',
+  'Q8_0',
+  'Q2_K',
+  'Q3_K',
+  'Q4_K',
+  'Q5_K',
+  'Q6_K',
+  'IQ4_NL',
+  'IQ4_XS',
+  'MXFP4',
 ];
 
 /** Where the binary16 factors of a block lie. */
@@ -116,6 +127,13 @@ describe.each(BUILDS)('ggmlDecoder in the %s build', (build) => {
     }
   });
 
+  it('decodes to kernel memory what does not wait there at once', () => {
+    const bytes = randomBlocks('Q8_0', 250_003, 5);
+    const out = runtimes[1].allocate(250_003 * 32);
+    threaded.decode('Q8_0', bytes, out);
+    expect(firstDifference(out, reference('Q8_0', bytes))).toBe(-1);
+  });
+
   it('reads and writes nothing but what it is given', () => {
     const [runtime] = runtimes;
     for (const type of DECODED) {
@@ -144,7 +162,7 @@ describe.each(BUILDS)('ggmlDecoder in the %s build', (build) => {
 });
 
 describe('ggmlDecoder', () => {
-  it('decodes in turns where a thread may not wait', async () => {
+  it('decodes to kernel memory in turns where a thread may not wait', async () => {
     const wait = vi.spyOn(Atomics, 'wait').mockImplementation(() => {
       throw new TypeError('Atomics.wait cannot be called in this context');
     });
@@ -155,9 +173,10 @@ describe('ggmlDecoder', () => {
       const expected = bytes.map((one) => reference('Q4_K', one));
       // The workers start with the first jobs; later ones are pending.
       for (let round = 0; round < 5; round++) {
-        const outs = bytes.map(() => new Float32Array(1001 * 256));
+        const outs = bytes.map(() => runtime.allocate(1001 * 256));
         await Promise.all(bytes.map((one, i) => decoder.decode('Q4_K', one, outs[i])));
         for (const [i, out] of outs.entries()) expect(firstDifference(out, expected[i])).toBe(-1);
+        for (const out of outs) runtime.free(out);
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
     } finally {

@@ -21,7 +21,8 @@ export function zerosOfOffsets(
     const isWhole = Number.isInteger(zero) && Math.abs(zero) <= limit && Number.isInteger(moved);
     // The lowest and the highest bit of this product lie as far apart as those of any code's product can.
     const product = scale * (limit + 1);
-    if (!isWhole || moved < 0 || moved >= limit || Math.fround(product) !== product) return undefined;
+    const isExact = Number.isFinite(product) && Math.fround(product) === product;
+    if (!isWhole || moved < 0 || moved >= limit || !isExact) return undefined;
     whole[i] = moved;
   }
   return whole;

@@ -12,7 +12,7 @@ export function zerosOfOffsets(
   const whole = new Float32Array(zeros.length);
   for (let i = 0; i < whole.length; i++) {
     const [scale, zero, offset] = [scales[i] as number, zeros[i] as number, offsets[i] as number];
-    // Every code is 0: the middle is what a symmetric weight has.
+    // All values are 0: the middle is what a symmetric weight has.
     if (scale === 0 && offset === 0) {
       whole[i] = limit / 2;
       continue;

@@ -104,7 +104,7 @@ describe('failures', () => {
   it.each([
     ['a missing file', ['inspect', 'nowhere.gguf'], /nowhere\.gguf/],
     ['an unknown recipe', ['quantize', 'wren', '--recipe', 'Q9', '--out', 'x.gguf'], /Q4_K_M/],
-    ['a hub name', ['inspect', 'hf:some/model'], /download/],
+    ['a hub name', ['inspect', 'hf:model'], /hf:model/],
     ['a missing text', ['eval', 'wren', '--text', 'nowhere.txt'], /nowhere\.txt/],
   ])('exits with 1 and names the thing: %s', async (_what, argv, message) => {
     const { code, stderr } = await halftone(...argv);

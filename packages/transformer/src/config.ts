@@ -44,10 +44,13 @@ export interface ModelConfig {
 export function parseConfig(config: string | object): ModelConfig {
   const json = parseConfigJson(config);
   const architecture = findArchitecture(json);
-  if (isObject(json.quantization_config)) {
+  // MLX has `quantization`, newer versions both, and no method.
+  const settings = ['quantization_config', 'quantization'].find((key) => isObject(json[key]));
+  if (settings !== undefined) {
+    const { quant_method: method } = json[settings] as JsonObject;
     throw unsupported(
-      'quantization_config.quant_method',
-      json.quantization_config.quant_method,
+      method === undefined ? settings : `${settings}.quant_method`,
+      method ?? json[settings],
       'no layout that was given reads it; pass the one that does, or open the unquantized model',
     );
   }

@@ -12,7 +12,7 @@ export function zerosOfOffsets(
   const whole = new Float32Array(zeros.length);
   for (let i = 0; i < whole.length; i++) {
     const [scale, zero, offset] = [scales[i] as number, zeros[i] as number, offsets[i] as number];
-    // Every code is 0: the middle is what a symmetric weight has.
+    // All values are 0: the middle is what a symmetric weight has.
     if (scale === 0 && offset === 0) {
       whole[i] = limit / 2;
       continue;
@@ -21,7 +21,8 @@ export function zerosOfOffsets(
     const isWhole = Number.isInteger(zero) && Math.abs(zero) <= limit && Number.isInteger(moved);
     // The lowest and the highest bit of this product lie as far apart as those of any code's product can.
     const product = scale * (limit + 1);
-    if (!isWhole || moved < 0 || moved >= limit || Math.fround(product) !== product) return undefined;
+    const isExact = Number.isFinite(product) && Math.fround(product) === product;
+    if (!isWhole || moved < 0 || moved >= limit || !isExact) return undefined;
     whole[i] = moved;
   }
   return whole;

@@ -11,6 +11,7 @@ import {
 } from '@halftone/tensor';
 import { affineScheme, affineTensor, affineWeight, exactFloats, integerZeros } from './internal/affine-weight.js';
 import { packWordRows, transposed, transposedCodes, unpackWordRows } from './internal/packed-words.js';
+import { unquantizedModules } from './internal/runtime-config.js';
 import { own, quantizationConfig, quantMethod, wholeSetting } from './internal/settings.js';
 import { expectShape, matrixSides, moduleName, needPart, storedWeight } from './internal/weight-parts.js';
 
@@ -26,7 +27,7 @@ const ORDER: readonly number[] = [0, 2, 4, 6, 1, 3, 5, 7];
  * the order 0 2 4 6 1 3 5 7, low-first, and `X.scales` f16 `[groups, out]`. Zeros are stored as they are.
  * `value = scale * (code - zero)`. AWQ's scaling of inputs is folded into the layers before and leaves no trace here.
  *
- * Written files always have zeros (`zero_point: true`, 8 for symmetric weights) and name plain layers in
+ * Written files always have zeros (`zero_point: true`, 8 for symmetric weights) and name plain layers and a plain head in
  * `modules_to_not_convert`. The versions GEMV, GEMV-fast, Marlin and the original llm-awq's are refused.
  */
 export const awq: WeightLayout = {
@@ -156,7 +157,7 @@ function writeConfig(weights: ReadonlyMap<string, JsonObject>, plain: readonly s
       { first: firstName, second: name },
     );
   }
-  const skipped = plain.map((name) => moduleName(name, WHERE));
+  const skipped = unquantizedModules(weights, plain);
   for (const module of skipped) {
     const name = [...weights.keys()].find((candidate) => candidate.includes(module));
     if (name === undefined) continue;

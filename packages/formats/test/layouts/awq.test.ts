@@ -94,11 +94,16 @@ describe('awq', () => {
       group_size: 128,
       zero_point: true,
       version: 'gemm',
-      modules_to_not_convert: null,
+      modules_to_not_convert: ['lm_head'],
     };
+    // A head that is tied to the embedding is listed too.
     expect(write(new Map([['a.weight', settings]]), [])).toEqual({ quantization_config });
-    expect(write(new Map([['a.weight', settings]]), ['lm_head.weight'])).toEqual({
-      quantization_config: { ...quantization_config, modules_to_not_convert: ['lm_head'] },
+    expect(write(new Map([['a.weight', settings]]), ['lm_head.weight'])).toEqual({ quantization_config });
+    expect(write(new Map([['lm_head.weight', settings]]), [])).toEqual({
+      quantization_config: { ...quantization_config, modules_to_not_convert: null },
+    });
+    expect(write(new Map([['a.weight', settings]]), ['b.weight'])).toEqual({
+      quantization_config: { ...quantization_config, modules_to_not_convert: ['b', 'lm_head'] },
     });
     const two = new Map([
       ['layers.1.up.weight', settings],

@@ -289,6 +289,11 @@ describe('compressed-tensors: int-quantized', () => {
         global_compression_ratio: null,
       },
     });
+    // A head that is tied to the embedding is listed too, one that is quantized is not.
+    const ignored = (name: string, plain: readonly string[]) =>
+      compressedTensors().writer?.config(new Map([[name, settings]]), plain)['quantization_config'];
+    expect(ignored('x.weight', [])).toMatchObject({ ignore: ['lm_head'] });
+    expect(ignored('lm_head.weight', ['x.weight'])).toMatchObject({ ignore: ['x'] });
     for (const [bad, word] of [
       [affine({ rows: 3, columns: 8, bits: 4, groupSize: 0, signed: true, zeros: 'none' }), '4 bits'],
       [affine({ rows: 3, columns: 8, bits: 8, groupSize: 4, signed: true, zeros: 'none' }), 'groups of 4'],

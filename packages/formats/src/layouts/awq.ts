@@ -11,7 +11,7 @@ import {
 } from '@halftone/tensor';
 import { affineScheme, affineTensor, affineWeight, exactFloats, integerZeros } from './internal/affine-weight.js';
 import { packWordRows, transposed, transposedCodes, unpackWordRows } from './internal/packed-words.js';
-import { unquantizedModules } from './internal/runtime-config.js';
+import { commonSetting, unquantizedModules } from './internal/runtime-config.js';
 import { own, quantizationConfig, quantMethod, wholeSetting } from './internal/settings.js';
 import { expectShape, matrixSides, moduleName, needPart, storedWeight } from './internal/weight-parts.js';
 
@@ -146,17 +146,8 @@ function reorder(codes: Uint8Array, to: 'natural' | 'stored'): Uint8Array {
 }
 
 function writeConfig(weights: ReadonlyMap<string, JsonObject>, plain: readonly string[]): JsonObject {
-  const [first] = weights.entries();
-  if (first === undefined) return {};
-  const [firstName, { group_size }] = first;
-  for (const [name, settings] of weights) {
-    if (settings['group_size'] === group_size) continue;
-    fail(
-      'UNSUPPORTED',
-      `${name} has groups of ${settings['group_size']}, ${firstName} of ${group_size}: an AWQ file has one size for all layers`,
-      { first: firstName, second: name },
-    );
-  }
+  if (weights.size === 0) return {};
+  const group_size = commonSetting<number>(weights, 'group_size', WHERE);
   const skipped = unquantizedModules(weights, plain);
   for (const module of skipped) {
     const name = [...weights.keys()].find((candidate) => candidate.includes(module));

@@ -109,7 +109,7 @@ describe('awq', () => {
       ['layers.1.up.weight', settings],
       ['layers.2.up.weight', { ...settings, group_size: 64 }],
     ]);
-    await expectFailure(() => write(two, []), 'UNSUPPORTED', 'one size');
+    await expectFailure(() => write(two, []), 'UNSUPPORTED', 'layers.2.up.weight: group_size 64');
     await expectFailure(
       () => write(new Map([['layers.1.up.weight', settings]]), ['up.weight']),
       'UNSUPPORTED',

@@ -11,6 +11,7 @@ import {
 } from '@halftone/tensor';
 import { affineScheme, affineTensor, affineWeight, exactFloats, integerZeros } from './internal/affine-weight.js';
 import { packWordRows, transposed, transposedCodes, unpackWordRows } from './internal/packed-words.js';
+import { commonSetting, unquantizedModules } from './internal/runtime-config.js';
 import { own, quantizationConfig, quantMethod, wholeSetting } from './internal/settings.js';
 import { expectShape, matrixSides, moduleName, needPart, storedWeight } from './internal/weight-parts.js';
 
@@ -26,7 +27,7 @@ const ORDER: readonly number[] = [0, 2, 4, 6, 1, 3, 5, 7];
  * the order 0 2 4 6 1 3 5 7, low-first, and `X.scales` f16 `[groups, out]`. Zeros are stored as they are.
  * `value = scale * (code - zero)`. AWQ's scaling of inputs is folded into the layers before and leaves no trace here.
  *
- * Written files always have zeros (`zero_point: true`, 8 for symmetric weights) and name plain layers in
+ * Written files always have zeros (`zero_point: true`, 8 for symmetric weights) and name plain layers and a plain head in
  * `modules_to_not_convert`. The versions GEMV, GEMV-fast, Marlin and the original llm-awq's are refused.
  */
 export const awq: WeightLayout = {
@@ -145,18 +146,9 @@ function reorder(codes: Uint8Array, to: 'natural' | 'stored'): Uint8Array {
 }
 
 function writeConfig(weights: ReadonlyMap<string, JsonObject>, plain: readonly string[]): JsonObject {
-  const [first] = weights.entries();
-  if (first === undefined) return {};
-  const [firstName, { group_size }] = first;
-  for (const [name, settings] of weights) {
-    if (settings['group_size'] === group_size) continue;
-    fail(
-      'UNSUPPORTED',
-      `${name} has groups of ${settings['group_size']}, ${firstName} of ${group_size}: an AWQ file has one size for all layers`,
-      { first: firstName, second: name },
-    );
-  }
-  const skipped = plain.map((name) => moduleName(name, WHERE));
+  if (weights.size === 0) return {};
+  const group_size = commonSetting<number>(weights, 'group_size', WHERE);
+  const skipped = unquantizedModules(weights, plain);
   for (const module of skipped) {
     const name = [...weights.keys()].find((candidate) => candidate.includes(module));
     if (name === undefined) continue;

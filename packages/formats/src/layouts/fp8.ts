@@ -23,7 +23,7 @@ import { refuseSideParts } from './internal/affine-weight.js';
 import { refuse } from './internal/refuse.js';
 import { commonSetting, unquantizedModules } from './internal/runtime-config.js';
 import { quantizationConfig, quantMethod } from './internal/settings.js';
-import { needPart, storedWeight } from './internal/weight-parts.js';
+import { matrixSides, needPart, storedWeight } from './internal/weight-parts.js';
 
 const WHERE = 'fp8';
 const METHODS: readonly string[] = ['fp8', 'fbgemm_fp8'];
@@ -87,10 +87,11 @@ function fp8Weight(
   if (shape.length !== 2) {
     refuse('UNSUPPORTED', WHERE, name, `shape [${shape}] of 8-bit floats; only matrices [out, in] are read`);
   }
+  const sides = matrixSides(weight, WHERE);
   const inverse = `${name}_scale_inv`;
   const isInverse = checkpoint.tensors.has(inverse);
   const scale = needPart(checkpoint, isInverse ? inverse : `${name}_scale`, SCALE_TYPES, WHERE);
-  const granularity = granularityOf(scale, shape, isInverse ? blockSize : undefined);
+  const granularity = granularityOf(scale, sides, isInverse ? blockSize : undefined);
   const grid = GRIDS[weight.dtype as keyof typeof GRIDS];
   const module = name.replace(/\.weight$/, '');
   const isStatic = ['input_scale', 'activation_scale'].some((key) => checkpoint.tensors.has(`${module}.${key}`));
@@ -116,8 +117,11 @@ function fp8Weight(
   });
 }
 
-function granularityOf(scale: LazyTensor, shape: Shape, blockSize: readonly [number, number] | undefined): Granularity {
-  const [rows, columns] = shape as readonly [number, number];
+function granularityOf(
+  scale: LazyTensor,
+  [rows, columns]: readonly [number, number],
+  blockSize: readonly [number, number] | undefined,
+): Granularity {
   if (blockSize !== undefined) {
     const [blockRows, blockColumns] = blockSize;
     if (sameShape(scale.shape, [Math.ceil(rows / blockRows), Math.ceil(columns / blockColumns)])) {

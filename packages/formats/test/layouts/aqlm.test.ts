@@ -2,10 +2,10 @@ import { dequantize, encode, type PackedTensor, type QuantizedTensor, tensor } f
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { aqlm } from '../../src/layouts.js';
-import { numbers } from '../support/bit-stream.js';
 import { expectFailure } from '../support/files.js';
 import { layoutFile, openLayout, packedFile, readWeight } from '../support/layout-file.js';
 import { comparable } from '../support/random-weight.js';
+import { numbers } from '../support/sample-weights.js';
 
 interface Sizes {
   readonly outGroups: number;

@@ -2,7 +2,9 @@ import { dequantize, type JsonObject, type PackedTensor, type QuantizedTensor, t
 import { describe, expect, it } from 'vitest';
 import { awq, gptq } from '../../src/layouts.js';
 import { expectFailure } from '../support/files.js';
-import { affine, expectRoundTrip, int32, numbers, openTensors, raw, readOne } from '../support/layouts.js';
+import { openTensors } from '../support/layout-file.js';
+import { expectRoundTrip, readOne } from '../support/layouts.js';
+import { affine, int32, numbers, stored } from '../support/sample-weights.js';
 
 const config = (settings: JsonObject = {}): JsonObject => ({
   quantization_config: { quant_method: 'awq', bits: 4, group_size: 16, zero_point: true, version: 'gemm', ...settings },
@@ -25,7 +27,7 @@ function layer(codes: number[][], zeros: number[][], scales: number[][]): Map<st
   return new Map([
     ['x.qweight', int32([codes.length, rows / 8], codes.flatMap(slowWords))],
     ['x.qzeros', int32([zeros.length, rows / 8], zeros.flatMap(slowWords))],
-    ['x.scales', raw('f16', [zeros.length, rows], new Uint8Array(Uint16Array.from(scales.flat()).buffer))],
+    ['x.scales', stored('f16', [zeros.length, rows], new Uint8Array(Uint16Array.from(scales.flat()).buffer))],
   ]);
 }
 
@@ -92,17 +94,22 @@ describe('awq', () => {
       group_size: 128,
       zero_point: true,
       version: 'gemm',
-      modules_to_not_convert: null,
+      modules_to_not_convert: ['lm_head'],
     };
+    // A head that is tied to the embedding is listed too.
     expect(write(new Map([['a.weight', settings]]), [])).toEqual({ quantization_config });
-    expect(write(new Map([['a.weight', settings]]), ['lm_head.weight'])).toEqual({
-      quantization_config: { ...quantization_config, modules_to_not_convert: ['lm_head'] },
+    expect(write(new Map([['a.weight', settings]]), ['lm_head.weight'])).toEqual({ quantization_config });
+    expect(write(new Map([['lm_head.weight', settings]]), [])).toEqual({
+      quantization_config: { ...quantization_config, modules_to_not_convert: null },
+    });
+    expect(write(new Map([['a.weight', settings]]), ['b.weight'])).toEqual({
+      quantization_config: { ...quantization_config, modules_to_not_convert: ['b', 'lm_head'] },
     });
     const two = new Map([
       ['layers.1.up.weight', settings],
       ['layers.2.up.weight', { ...settings, group_size: 64 }],
     ]);
-    await expectFailure(() => write(two, []), 'UNSUPPORTED', 'one size');
+    await expectFailure(() => write(two, []), 'UNSUPPORTED', 'layers.2.up.weight: group_size 64');
     await expectFailure(
       () => write(new Map([['layers.1.up.weight', settings]]), ['up.weight']),
       'UNSUPPORTED',
@@ -137,7 +144,7 @@ describe('awq', () => {
       ['x.qzeros', undefined],
       ['x.scales', undefined],
       ['x.qzeros', int32([1, 2], [0, 0])],
-      ['x.scales', raw('u8', [1, 8], new Uint8Array(8))],
+      ['x.scales', stored('u8', [1, 8], new Uint8Array(8))],
       ['x.qweight', int32([16, 0], [])],
     ] as const) {
       const tensors = good();

@@ -3,16 +3,9 @@ import { FP4_VALUES, NF4_VALUES } from '@halftone/tensor/codebooks';
 import { describe, expect, it } from 'vitest';
 import { bitsandbytes } from '../../src/layouts.js';
 import { expectFailure } from '../support/files.js';
-import {
-  checkpointOf,
-  expectRoundTrip,
-  expectSameFloats,
-  floats,
-  readWeight,
-  stored,
-  storedFloats,
-  wholeNumbers,
-} from '../support/layout-checkpoint.js';
+import { openTensors } from '../support/layout-file.js';
+import { expectRoundTrip, expectSameFloats, readWeight } from '../support/layouts.js';
+import { floats, stored, storedFloats, wholeNumbers } from '../support/sample-weights.js';
 
 const NAME = 'model.layers.0.mlp.up_proj.weight';
 const f = Math.fround;
@@ -316,11 +309,11 @@ describe('bitsandbytes int8', () => {
 
 describe('bitsandbytes detection', () => {
   it('takes its own tensors, not others and not other methods', async () => {
-    const own = await checkpointOf(fourBit({ type: 'nf4', shape: [2, 64], blockSize: 64 }).tensors);
+    const own = await openTensors(fourBit({ type: 'nf4', shape: [2, 64], blockSize: 64 }).tensors);
     expect(bitsandbytes.detect(own)).toBe(true);
     expect(bitsandbytes.detect(own, { quantization_config: { quant_method: 'bitsandbytes' } })).toBe(true);
     expect(bitsandbytes.detect(own, { quantization_config: { quant_method: 'gptq' } })).toBe(false);
-    const plain = await checkpointOf({ [NAME]: storedFloats([1, 2], [1, 2]), 'x.SCB': storedFloats([1]) });
+    const plain = await openTensors({ [NAME]: storedFloats([1, 2], [1, 2]), 'x.SCB': storedFloats([1]) });
     expect(bitsandbytes.detect(plain)).toBe(false);
     expect(bitsandbytes.detect(plain, { quantization_config: { quant_method: 'bitsandbytes' } })).toBe(false);
   });

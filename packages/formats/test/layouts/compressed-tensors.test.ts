@@ -13,18 +13,9 @@ import { GGML_SCHEMES } from '@halftone/tensor/ggml';
 import { describe, expect, it } from 'vitest';
 import { type CompressedTensorsOptions, compressedTensors, gptq, withLayouts } from '../../src/layouts.js';
 import { expectFailure } from '../support/files.js';
-import {
-  affine,
-  expectRoundTrip,
-  flip,
-  int32,
-  numbers,
-  openTensors,
-  raw,
-  readChecked,
-  readOne,
-  slowPack,
-} from '../support/layouts.js';
+import { openTensors } from '../support/layout-file.js';
+import { expectRoundTrip, flip, readChecked, readOne, slowPack } from '../support/layouts.js';
+import { affine, int32, numbers, stored } from '../support/sample-weights.js';
 
 const group = (weights: JsonObject, more: JsonObject = {}): JsonObject => ({ targets: ['Linear'], weights, ...more });
 const config = (groups: JsonObject, more: JsonObject = {}): JsonObject => ({
@@ -99,7 +90,7 @@ const grid = (rows: number, columns: number, value: (row: number, column: number
 describe('compressed-tensors: pack-quantized', () => {
   it('reads codes -8 .. 7 written by hand', async () => {
     const tensors = new Map<string, PackedTensor>([
-      ['x.weight_packed', raw('i32', [1, 2], [0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe])],
+      ['x.weight_packed', stored('i32', [1, 2], [0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe])],
       ['x.weight_scale', f16([1, 1], [0.5])],
       ['x.weight_shape', shapeOf(1, 16)],
     ]);
@@ -219,7 +210,7 @@ describe('compressed-tensors: pack-quantized', () => {
           for (const zeros of ['none', 'whole'] as const) {
             const groupIndex = groupSize === 16 && zeros === 'whole';
             const weight = affine({ rows: 21, columns, bits, groupSize, signed: true, zeros, groupIndex, seed: bits });
-            const read = await expectRoundTrip(compressedTensors({ packing }), weight);
+            const read = (await expectRoundTrip(compressedTensors({ packing }), weight)).read;
             expect(read.scheme.grid).toEqual(weight.scheme.grid);
             expect(read.parts.groupIndex).toEqual(weight.parts.groupIndex);
           }
@@ -239,25 +230,25 @@ describe('compressed-tensors: pack-quantized', () => {
   it('keeps scales that only bf16 holds', async () => {
     const weight = affine({ rows: 2, columns: 8, bits: 4, groupSize: 0, signed: true, zeros: 'none' });
     const scales = tensor(Float32Array.of(2 ** 100, 2 ** -90 * 1.5), [2, 1]);
-    const read = await expectRoundTrip(compressedTensors(), { ...weight, parts: { ...weight.parts, scales } });
+    const read = (await expectRoundTrip(compressedTensors(), { ...weight, parts: { ...weight.parts, scales } })).read;
     expect(read.parts.scales).toMatchObject({ dtype: 'bf16' });
   });
 });
 
 describe('compressed-tensors: int-quantized', () => {
   const int8 = (codes: readonly number[], shape: readonly number[]) =>
-    raw('i8', shape, new Uint8Array(Int8Array.from(codes)));
+    stored('i8', shape, new Uint8Array(Int8Array.from(codes)));
 
   it('reads scales for rows and the tensor, with zeros and without', async () => {
     const weight = int8([-128, 127, 0, 1, -1, 5], [2, 3]);
-    const rows = new Map([
+    const rows = new Map<string, PackedTensor>([
       ['x.weight', weight],
       ['x.weight_scale', f32([2, 1], [0.5, 3])],
       ['x.weight_zero_point', int8([-2, 7], [2, 1])],
     ]);
     const channel = { num_bits: 8, type: 'int', symmetric: false, strategy: 'channel' };
     expect(await valuesOf(rows, one(channel, 'int-quantized'))).toEqual([-63, 64.5, 1, -18, -24, -6]);
-    const whole = new Map([
+    const whole = new Map<string, PackedTensor>([
       ['x.weight', weight],
       ['x.weight_scale', f32([1], [2])],
     ]);
@@ -298,6 +289,11 @@ describe('compressed-tensors: int-quantized', () => {
         global_compression_ratio: null,
       },
     });
+    // A head that is tied to the embedding is listed too, one that is quantized is not.
+    const ignored = (name: string, plain: readonly string[]) =>
+      compressedTensors().writer?.config(new Map([[name, settings]]), plain)['quantization_config'];
+    expect(ignored('x.weight', [])).toMatchObject({ ignore: ['lm_head'] });
+    expect(ignored('lm_head.weight', ['x.weight'])).toMatchObject({ ignore: ['x'] });
     for (const [bad, word] of [
       [affine({ rows: 3, columns: 8, bits: 4, groupSize: 0, signed: true, zeros: 'none' }), '4 bits'],
       [affine({ rows: 3, columns: 8, bits: 8, groupSize: 4, signed: true, zeros: 'none' }), 'groups of 4'],
@@ -331,7 +327,10 @@ function floats(options: {
       granularity,
     },
     parts: {
-      codes: bits === 8 ? raw('f8_e4m3', shape, codes) : raw('f4_e2m1', shape, packCodes(codes, 4, false, shape).bytes),
+      codes:
+        bits === 8
+          ? stored('f8_e4m3', shape, codes)
+          : stored('f4_e2m1', shape, packCodes(codes, 4, false, shape).bytes),
       ...(scales === undefined ? {} : { scales }),
       ...(globalScale === undefined ? {} : { globalScale }),
     },
@@ -341,7 +340,7 @@ function floats(options: {
 describe('compressed-tensors: floats', () => {
   it('reads and writes FP8 with one scale, a scale a row and a scale a block', async () => {
     // 0x38 is 1, 0x80 is -0, 0x7e is 448, 0x01 is 2^-9.
-    const weight = raw('f8_e4m3', [2, 2], [0x38, 0x80, 0x7e, 0x01]);
+    const weight = stored('f8_e4m3', [2, 2], [0x38, 0x80, 0x7e, 0x01]);
     const read = (scales: PackedTensor, weights: JsonObject) =>
       valuesOf(
         new Map([
@@ -360,7 +359,7 @@ describe('compressed-tensors: floats', () => {
       896,
       2 ** -8,
     ]);
-    expect(await read(raw('u8', [2, 1], [127, 128]), { strategy: 'group', group_size: 32 })).toEqual([
+    expect(await read(stored('u8', [2, 1], [127, 128]), { strategy: 'group', group_size: 32 })).toEqual([
       1,
       -0,
       896,
@@ -374,15 +373,15 @@ describe('compressed-tensors: floats', () => {
       [{ type: 'block', rows: 2, columns: 3 }, 9, [3, 3]],
     ] as const) {
       const given = floats({ shape, bits: 8, granularity, scales: tensor(third(count), dimensions), globalScale: 0.7 });
-      expect((await expectRoundTrip(compressedTensors(), given)).scheme.granularity).toEqual(granularity);
+      expect((await expectRoundTrip(compressedTensors(), given)).read.scheme.granularity).toEqual(granularity);
     }
   });
 
   it('reads NVFP4 as scales divided by the global scale', async () => {
     const tensors = new Map<string, PackedTensor>([
       // Codes 1 (0.5), 2 (1), then 15 (-6) and 8 (-0), then zeros.
-      ['x.weight_packed', raw('u8', [1, 8], [0x21, 0x8f, 0, 0, 0, 0, 0, 0])],
-      ['x.weight_scale', raw('f8_e4m3', [1, 1], [0x38])],
+      ['x.weight_packed', stored('u8', [1, 8], [0x21, 0x8f, 0, 0, 0, 0, 0, 0])],
+      ['x.weight_scale', stored('f8_e4m3', [1, 1], [0x38])],
       ['x.weight_global_scale', f32([1], [3])],
     ]);
     const weights = { num_bits: 4, type: 'float', strategy: 'tensor_group', group_size: 16 };
@@ -419,29 +418,29 @@ describe('compressed-tensors: floats', () => {
         shape,
         bits: 4,
         granularity,
-        scales: raw('f8_e4m3', [3, 3], bytes),
+        scales: stored('f8_e4m3', [3, 3], bytes),
         globalScale: 1 / divisor,
       });
-      const read = await expectRoundTrip(compressedTensors(), given);
+      const read = (await expectRoundTrip(compressedTensors(), given)).read;
       expect(read.parts.globalScale).toBe(1 / divisor);
       expect(read.parts.scales).toMatchObject({ bytes });
     }
-    const plain = floats({ shape, bits: 4, granularity, scales: raw('f8_e4m3', [3, 3], bytes) });
+    const plain = floats({ shape, bits: 4, granularity, scales: stored('f8_e4m3', [3, 3], bytes) });
     await expectRoundTrip(compressedTensors(), { ...plain, scheme: GGML_SCHEMES.NVFP4 });
   });
 
   it('reads and writes MXFP4', async () => {
     const tensors = new Map<string, PackedTensor>([
-      ['x.weight_packed', raw('u8', [1, 16], [0x72, ...new Array(15).fill(0)])],
-      ['x.weight_scale', raw('u8', [1, 1], [129])],
+      ['x.weight_packed', stored('u8', [1, 16], [0x72, ...new Array(15).fill(0)])],
+      ['x.weight_scale', stored('u8', [1, 1], [129])],
     ]);
     const weights = { num_bits: 4, type: 'float', strategy: 'group', group_size: 32 };
     expect((await valuesOf(tensors, one(weights, 'mxfp4-pack-quantized'))).slice(0, 3)).toEqual([4, 24, 0]);
-    const scales = raw('f8_e8m0', [2, 3], [0, 1, 127, 128, 200, 254]);
+    const scales = stored('f8_e8m0', [2, 3], [0, 1, 127, 128, 200, 254]);
     const granularity = { type: 'group', axis: 1, size: 32 } as const;
     const given = floats({ shape: [2, 96], bits: 4, granularity, scales });
     await expectRoundTrip(compressedTensors(), given);
-    expect(split(given).tensors.get('x.weight_scale')).toEqual(raw('u8', [2, 3], [0, 1, 127, 128, 200, 254]));
+    expect(split(given).tensors.get('x.weight_scale')).toEqual(stored('u8', [2, 3], [0, 1, 127, 128, 200, 254]));
     const negative = tensor(Float32Array.of(1, 1, 1, -2, 1, 1), [2, 3]);
     const third = tensor(Float32Array.of(1, 1, 1, 0.3, 1, 1), [2, 3]);
     for (const bad of [negative, third]) {
@@ -628,7 +627,7 @@ describe('compressed-tensors: refusals', () => {
       ['x.weight_packed', int32([3], [0, 0, 0]), 'UNSUPPORTED'],
       ['x.weight_packed', int32([3, 0], []), 'FORMAT'],
       ['x.weight_scale', f16([2, 3], new Array(6).fill(1)), 'FORMAT'],
-      ['x.weight_scale', raw('u8', [3, 2], new Array(6).fill(1)), 'FORMAT'],
+      ['x.weight_scale', stored('u8', [3, 2], new Array(6).fill(1)), 'FORMAT'],
       ['x.weight_shape', shapeOf(3, 9), 'FORMAT'],
       ['x.weight_shape', shapeOf(2, 8), 'FORMAT'],
       ['x.weight_shape', shapeOf(3, -8), 'FORMAT'],
@@ -682,7 +681,7 @@ describe('compressed-tensors: refusals', () => {
     await expectFailure(() => split(float({ type: 'group', axis: 1, size: 32 }, 4)), 'UNSUPPORTED', 'MXFP4');
     const sixteen = { type: 'group', axis: 1, size: 16 } as const;
     for (const globalScale of [0, -1, NaN, Infinity, 2 ** 200, 2 - 2 ** -23]) {
-      const scales = raw(
+      const scales = stored(
         'f8_e4m3',
         [4, 3],
         Uint8Array.from({ length: 12 }, (_, i) => 40 + i),

@@ -2,12 +2,13 @@ import { dequantize, encode, packCodes, type QuantizedTensor, tensor, type Weigh
 import { GGML_SCHEMES } from '@halftone/tensor/ggml';
 import { describe, expect, it } from 'vitest';
 import { awq, compressedTensors, gptq } from '../../src/layouts.js';
-import { affine, bitsOf, expectRoundTrip, numbers } from '../support/layouts.js';
+import { bitsOf, expectRoundTrip } from '../support/layouts.js';
+import { affine, numbers } from '../support/sample-weights.js';
 
 /** What each layout reads, the next one writes. */
 async function chain(weight: QuantizedTensor, layouts: readonly WeightLayout[]): Promise<QuantizedTensor> {
   let current = weight;
-  for (const layout of layouts) current = await expectRoundTrip(layout, current);
+  for (const layout of layouts) current = (await expectRoundTrip(layout, current)).read;
   return current;
 }
 

@@ -2,16 +2,9 @@ import { dequantize, encode, type JsonObject, type PackedTensor, type QuantizedT
 import { describe, expect, it } from 'vitest';
 import { fp8, mxfp4 } from '../../src/layouts.js';
 import { expectFailure } from '../support/files.js';
-import {
-  checkpointOf,
-  expectRoundTrip,
-  expectSameFloats,
-  floats,
-  readWeight,
-  stored,
-  storedFloats,
-  wholeNumbers,
-} from '../support/layout-checkpoint.js';
+import { openTensors } from '../support/layout-file.js';
+import { expectRoundTrip, expectSameFloats, readWeight } from '../support/layouts.js';
+import { floats, stored, storedFloats, wholeNumbers } from '../support/sample-weights.js';
 
 const NAME = 'model.layers.0.mlp.up_proj.weight';
 const f = Math.fround;
@@ -129,7 +122,7 @@ describe('fp8', () => {
       all.map((code) => f(e5m2(code) * 2)),
     );
     await expectFailure(() => fp8.writer?.split(NAME, q), 'UNSUPPORTED', 'E4M3');
-    const opened = await checkpointOf(tensors);
+    const opened = await openTensors(tensors);
     expect((await fp8.weights(opened, config())).get(NAME)?.stored).toEqual([NAME, `${NAME}_scale`]);
     const own = { ...tensors, [NAME]: weight };
     const { config: json } = await expectRoundTripOnce(await readWeight(fp8, own, NAME, config()));
@@ -176,12 +169,12 @@ describe('fp8', () => {
   });
 
   it('detects by the method, or by inverse scales where there is no configuration', async () => {
-    const plain = await checkpointOf({ [NAME]: weight, [`${NAME}_scale`]: storedFloats([1], []) });
+    const plain = await openTensors({ [NAME]: weight, [`${NAME}_scale`]: storedFloats([1], []) });
     expect(fp8.detect(plain)).toBe(false);
     expect(fp8.detect(plain, config())).toBe(true);
     expect(fp8.detect(plain, config({}, 'compressed-tensors'))).toBe(false);
     expect(fp8.detect(plain, config({}, 'modelopt'))).toBe(false);
-    const floatsOnly = await checkpointOf({ [NAME]: storedFloats([1], [1, 1]) });
+    const floatsOnly = await openTensors({ [NAME]: storedFloats([1], [1, 1]) });
     expect(fp8.detect(floatsOnly, config())).toBe(false);
   });
 });
@@ -234,9 +227,9 @@ describe('mxfp4', () => {
     await expectFailure(() => readWeight(mxfp4, short, name, json), 'FORMAT', '_scales', '[2,3,2]');
     const narrow = { ...tensors, [`${name}_blocks`]: stored('u8', [2, 3, 4, 8], bytes) };
     await expectFailure(() => readWeight(mxfp4, narrow, name, json), 'FORMAT', '_blocks');
-    const opened = await checkpointOf(tensors);
+    const opened = await openTensors(tensors);
     expect(mxfp4.detect(opened)).toBe(true);
     expect(mxfp4.detect(opened, { quantization_config: { quant_method: 'fp8' } })).toBe(false);
-    expect(mxfp4.detect(await checkpointOf({ x_blocks: stored('u8', [1], [1]) }), json)).toBe(false);
+    expect(mxfp4.detect(await openTensors({ x_blocks: stored('u8', [1], [1]) }), json)).toBe(false);
   });
 });

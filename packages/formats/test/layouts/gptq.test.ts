@@ -2,18 +2,9 @@ import { dequantize, type JsonObject, type PackedTensor, type QuantizedTensor, t
 import { describe, expect, it } from 'vitest';
 import { awq, type GptqOptions, gptq, withLayouts } from '../../src/layouts.js';
 import { expectFailure } from '../support/files.js';
-import {
-  affine,
-  expectRoundTrip,
-  flip,
-  int32,
-  numbers,
-  openTensors,
-  raw,
-  readChecked,
-  readOne,
-  slowPack,
-} from '../support/layouts.js';
+import { openTensors } from '../support/layout-file.js';
+import { expectRoundTrip, flip, readChecked, readOne, slowPack } from '../support/layouts.js';
+import { affine, int32, numbers, stored } from '../support/sample-weights.js';
 
 const BITS = [2, 3, 4, 8];
 const config = (settings: JsonObject): JsonObject => ({
@@ -35,7 +26,7 @@ function layer(
   tensors.set('x.qweight', int32([words.length, codes.length], words.flat()));
   tensors.set('x.qzeros', int32([zeros.length, (zeros[0] as number[]).length], zeros.flat()));
   const halves = new Uint8Array(Uint16Array.from(scales.flat()).buffer);
-  tensors.set('x.scales', raw('f16', [scales.length, codes.length], halves));
+  tensors.set('x.scales', stored('f16', [scales.length, codes.length], halves));
   if (groupIndex !== undefined) tensors.set('x.g_idx', int32([groupIndex.length], groupIndex));
   return tensors;
 }
@@ -55,8 +46,8 @@ describe('gptq reader', () => {
     expect(words[0]).toBe(0x76543210);
     const tensors = new Map<string, PackedTensor>([
       ['x.qweight', int32([1, 8], words)],
-      ['x.qzeros', raw('i32', [1, 1], [0x77, 0x77, 0x77, 0x77])],
-      ['x.scales', raw('f16', [1, 8], new Uint8Array(Uint16Array.from(new Array(8).fill(0x3800)).buffer))],
+      ['x.qzeros', stored('i32', [1, 1], [0x77, 0x77, 0x77, 0x77])],
+      ['x.scales', stored('f16', [1, 8], new Uint8Array(Uint16Array.from(new Array(8).fill(0x3800)).buffer))],
     ]);
     const read = await readOne(gptq(), tensors, config({ bits: 4, group_size: -1 }));
     expect(read.shape).toEqual([8, 8]);
@@ -157,7 +148,7 @@ describe('gptq reader', () => {
       [new Array(8).fill(7)],
       filled(1, 8, () => ONE),
     );
-    tensors.set('x.bias', raw('f16', [8], new Uint8Array(16)));
+    tensors.set('x.bias', stored('f16', [8], new Uint8Array(16)));
     const bare = { bits: 4, group_size: 128, desc_act: false, sym: true, damp_percent: 0.01 };
     const checkpoint = await withLayouts(await openTensors(tensors), { layouts: [awq, gptq()], config: bare });
     expect([...checkpoint.tensors.keys()]).toEqual(['x.bias']);
@@ -205,7 +196,7 @@ describe('gptq reader', () => {
     ]) {
       expect(layout.detect(checkpoint, other)).toBe(false);
     }
-    const plain = await openTensors(new Map([['x.weight', raw('f32', [1, 1], [0, 0, 0, 0])]]));
+    const plain = await openTensors(new Map([['x.weight', stored('f32', [1, 1], [0, 0, 0, 0])]]));
     expect(layout.detect(plain, config({ bits: 4 }))).toBe(false);
   });
 
@@ -254,9 +245,9 @@ describe('gptq reader', () => {
     }
     for (const [name, part] of [
       ['x.qzeros', int32([1, 1], [0])],
-      ['x.qzeros', raw('f32', [2, 1], new Uint8Array(8))],
-      ['x.scales', raw('f16', [2, 9], new Uint8Array(36))],
-      ['x.scales', raw('f16', [16], new Uint8Array(32))],
+      ['x.qzeros', stored('f32', [2, 1], new Uint8Array(8))],
+      ['x.scales', stored('f16', [2, 9], new Uint8Array(36))],
+      ['x.scales', stored('f16', [16], new Uint8Array(32))],
       ['x.g_idx', int32([15], new Array(15).fill(0))],
       ['x.qweight', int32([0, 8], [])],
     ] as const) {
@@ -287,7 +278,7 @@ describe('gptq writer', () => {
           const zeros = options.version === 'v1' ? 'above 0' : 'whole';
           for (const groupIndex of groupSize > 0 && groupSize < 100 ? [false, true] : [false]) {
             const weight = affine({ rows: 32, columns: 96, bits, groupSize, signed, zeros, groupIndex, seed: bits });
-            const read = await expectRoundTrip(gptq(options), weight);
+            const read = (await expectRoundTrip(gptq(options), weight)).read;
             expect(read.scheme.granularity).toEqual(weight.scheme.granularity);
             expect(read.parts.groupIndex).toEqual(weight.parts.groupIndex);
           }

@@ -10,16 +10,9 @@ import {
 import { describe, expect, it } from 'vitest';
 import { hqq } from '../../src/layouts.js';
 import { expectFailure } from '../support/files.js';
-import {
-  checkpointOf,
-  expectRoundTrip,
-  expectSameFloats,
-  floats,
-  readWeight,
-  stored,
-  storedFloats,
-  wholeNumbers,
-} from '../support/layout-checkpoint.js';
+import { openTensors } from '../support/layout-file.js';
+import { expectRoundTrip, expectSameFloats, readWeight } from '../support/layouts.js';
+import { floats, stored, storedFloats, wholeNumbers } from '../support/sample-weights.js';
 
 const MODULE = 'model.layers.0.mlp.up_proj';
 const NAME = `${MODULE}.weight`;
@@ -285,11 +278,11 @@ describe('hqq', () => {
   });
 
   it('detects its own only', async () => {
-    const own = await checkpointOf(layer({ bits: 4, shape: [16, 64], groupSize: 64, axis: 1 }).tensors);
+    const own = await openTensors(layer({ bits: 4, shape: [16, 64], groupSize: 64, axis: 1 }).tensors);
     expect(hqq.detect(own)).toBe(true);
     expect(hqq.detect(own, { quantization_config: { quant_method: 'hqq' } })).toBe(true);
     expect(hqq.detect(own, { quantization_config: { quant_method: 'awq' } })).toBe(false);
-    const other = await checkpointOf({ 'x.W_q': storedFloats([1]), 'y.nbits': int(4) });
+    const other = await openTensors({ 'x.W_q': storedFloats([1]), 'y.nbits': int(4) });
     expect(hqq.detect(other)).toBe(false);
   });
 });

@@ -1,18 +1,11 @@
 import { dequantize, encode, type JsonObject, type QuantizedTensor, tensor } from '@halftone/tensor';
 import { describe, expect, it } from 'vitest';
 import { mlx } from '../../src/layouts.js';
+import { bitStream } from '../support/bit-stream.js';
 import { expectFailure } from '../support/files.js';
-import {
-  bitStream,
-  checkpointOf,
-  expectRoundTrip,
-  expectSameFloats,
-  floats,
-  readWeight,
-  stored,
-  storedFloats,
-  wholeNumbers,
-} from '../support/layout-checkpoint.js';
+import { openTensors } from '../support/layout-file.js';
+import { expectRoundTrip, expectSameFloats, readWeight } from '../support/layouts.js';
+import { floats, stored, storedFloats, wholeNumbers } from '../support/sample-weights.js';
 
 const MODULE = 'model.layers.0.mlp.up_proj';
 const NAME = `${MODULE}.weight`;
@@ -30,7 +23,7 @@ function affineFile(bits: number, groupSize: number, leading: readonly number[],
   const rowBytes = (columns * bits) / 8;
   const bytes = new Uint8Array(rows * rowBytes);
   for (let row = 0; row < rows; row++) {
-    bytes.set(bitStream(codes.slice(row * columns, (row + 1) * columns), bits, rowBytes), row * rowBytes);
+    bytes.set(bitStream(codes.slice(row * columns, (row + 1) * columns).map((code) => [code, bits])), row * rowBytes);
   }
   const scales = floats(rows * groups, seed);
   const biases = floats(rows * groups, seed + 1);
@@ -175,7 +168,7 @@ describe('mlx float modes', () => {
     const codes = wholeNumbers(5 * 64, 2 ** bits);
     const scales = wholeNumbers((5 * 64) / size, 120, 4).map((s) => s + (mode === 'nvfp4' ? 0 : 70));
     const tensors = {
-      [NAME]: stored('u32', [5, (64 * bits) / 32], bitStream(codes, bits, (5 * 64 * bits) / 8)),
+      [NAME]: stored('u32', [5, (64 * bits) / 32], bitStream(codes.map((code) => [code, bits]))),
       [`${MODULE}.scales`]: stored('u8', [5, 64 / size], scales),
     };
     const q = await readWeight(mlx, tensors, NAME, config(bits, size, { mode }));
@@ -256,11 +249,11 @@ describe('mlx settings', () => {
   });
 
   it('detects its own only', async () => {
-    const own = await checkpointOf(four);
+    const own = await openTensors(four);
     expect(mlx.detect(own)).toBe(false);
     expect(mlx.detect(own, config(4, 64))).toBe(true);
     expect(mlx.detect(own, { quantization_config: { quant_method: 'gptq', bits: 4, group_size: 64 } })).toBe(false);
-    const gptq = await checkpointOf({ 'x.qweight': stored('i32', [1], [0, 0, 0, 0]), 'x.scales': storedFloats([1]) });
+    const gptq = await openTensors({ 'x.qweight': stored('i32', [1], [0, 0, 0, 0]), 'x.scales': storedFloats([1]) });
     expect(mlx.detect(gptq, config(4, 64))).toBe(false);
   });
 });

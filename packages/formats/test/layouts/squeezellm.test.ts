@@ -2,10 +2,11 @@ import { dequantize, encode, type PackedTensor, packed, type QuantizedTensor, te
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { squeezellm } from '../../src/layouts.js';
-import { bitStream, numbers } from '../support/bit-stream.js';
+import { bitStream } from '../support/bit-stream.js';
 import { expectFailure } from '../support/files.js';
 import { layoutFile, openLayout, packedFile, readWeight } from '../support/layout-file.js';
 import { comparable } from '../support/random-weight.js';
+import { numbers } from '../support/sample-weights.js';
 
 const layout = squeezellm();
 

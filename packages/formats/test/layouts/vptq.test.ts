@@ -1,9 +1,10 @@
 import { dequantize, encode, type PackedTensor, packed, type QuantizedTensor } from '@halftone/tensor';
 import { describe, expect, it } from 'vitest';
 import { vptq } from '../../src/layouts.js';
-import { bitStream, numbers } from '../support/bit-stream.js';
+import { bitStream } from '../support/bit-stream.js';
 import { expectFailure } from '../support/files.js';
 import { openLayout, packedFile, readWeight } from '../support/layout-file.js';
+import { numbers } from '../support/sample-weights.js';
 
 interface Layer {
   readonly rows: number;

@@ -10,12 +10,3 @@ export function bitStream(fields: readonly (readonly [value: number, bits: numbe
   for (let i = 0; i < bytes.length; i++) bytes[i] = Number((stream >> BigInt(8 * i)) & 255n);
   return bytes;
 }
-
-/** Repeatable whole numbers below a limit. */
-export function numbers(seed: number): (limit: number) => number {
-  let state = seed;
-  return (limit) => {
-    state = (state * 48271) % 0x7fffffff;
-    return state % limit;
-  };
-}

@@ -12,7 +12,7 @@ import {
   tensor,
 } from '@halftone/tensor';
 import fc from 'fast-check';
-import { numbers } from './bit-stream.js';
+import { numbers } from './sample-weights.js';
 
 type Generator = fc.GeneratorValue;
 type Draft<T> = { -readonly [Key in keyof T]: T[Key] };

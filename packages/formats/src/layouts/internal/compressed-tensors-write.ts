@@ -14,6 +14,7 @@ import {
 import { type AffineWeight, affineWeight, exactFloats, integerZeros, refuseSideParts } from './affine-weight.js';
 import { fail, WHERE } from './compressed-tensors-parts.js';
 import { packWordRows, transposed, transposedCodes, type WordPacking, wordsPerRow } from './packed-words.js';
+import { unquantizedModules } from './runtime-config.js';
 import { moduleName } from './weight-parts.js';
 
 export interface WriteOptions {
@@ -278,7 +279,7 @@ export function writeConfig(weights: ReadonlyMap<string, JsonObject>, plain: rea
           { targets: all.length === 1 ? ['Linear'] : targets, output_activations: null, ...settings },
         ]),
       ),
-      ignore: plain.map((name) => moduleName(name, WHERE)),
+      ignore: unquantizedModules(weights, plain),
       kv_cache_scheme: null,
       global_compression_ratio: null,
     },

@@ -42,8 +42,8 @@ describe('convert', () => {
     const second = join(folder, 'second');
     await halftone('convert', q4, '--layout', 'gptq', '--out', first);
     await halftone('convert', first, '--out', second);
-    const config = (path: string) => readFile(join(path, 'config.json'), 'utf8');
-    expect(await config(second)).toBe(await config(first));
+    const config = async (path: string) => JSON.parse(await readFile(join(path, 'config.json'), 'utf8'));
+    expect(await config(second)).toEqual(await config(first));
     expect(await loss(second)).toBe(await loss(q4));
   });
 

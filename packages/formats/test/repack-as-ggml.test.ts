@@ -3,7 +3,7 @@ import { NF4_VALUES } from '@halftone/tensor/codebooks';
 import { describe, expect, it } from 'vitest';
 import { decodeGgml, repackAsGgml } from '../src/index.js';
 import { affineWeight } from '../src/layouts/internal/affine-weight.js';
-import { numbers } from './support/layouts.js';
+import { numbers } from './support/sample-weights.js';
 
 const [ROWS, COLUMNS] = [3, 96];
 type Parts = Partial<QuantizedTensor['parts']>;

@@ -8,8 +8,8 @@ import type { RepackedType } from './stored-types.js';
 
 /** Values decoded at a time where they are copied: a near cache holds them. */
 const PIECE_VALUES = 2 ** 14;
-/** A block of Q8_0 has the most bytes for its values. */
-const PIECE_BYTES = (PIECE_VALUES / 32) * GGML_TYPES.Q8_0.blockBytes;
+/** A block of Q8_0, 34 bytes for 32 values, has the most bytes for its values. */
+const PIECE_BYTES = (PIECE_VALUES / 32) * 34;
 /** Bytes of blocks that wait in kernel memory. */
 const STAGING_BYTES = 8 * 2 ** 20;
 /** The page of an arena that nothing is allocated in. */

@@ -18,6 +18,7 @@ const BENCHES = {
   open: ['--filter', '@halftone/formats', 'bench:open'],
   read: ['--filter', '@halftone/formats', 'bench:read'],
   kernels: ['--filter', '@halftone/kernels-wasm', 'bench'],
+  'kernel-decode': ['--filter', '@halftone/kernels-wasm', 'bench:decode'],
   forward: ['--filter', '@halftone/transformer', 'bench'],
   'end-to-end': ['--filter', '@halftone/transformer', 'bench:end-to-end'],
   activations: ['--filter', '@halftone/transformer', 'bench:activations'],

@@ -17,3 +17,17 @@ export function largestMagnitudes(values: Float32Array, size: number, magnitudes
   const results = new Int32Array(magnitudes.buffer, magnitudes.byteOffset, magnitudes.length);
   for (let run = 0; run < results.length; run++) results[run] = largestMagnitudeBits(bits, run * size, size);
 }
+
+/** The first value of largest magnitude of `x[start .. end)`, with its sign; 0 where all are 0. */
+export function largestValue(x: Float64Array, start: number, end: number): number {
+  let absmax = 0;
+  let largest = 0;
+  for (let i = start; i < end; i++) {
+    const magnitude = Math.abs(x[i]);
+    if (magnitude > absmax) {
+      absmax = magnitude;
+      largest = x[i];
+    }
+  }
+  return largest;
+}

@@ -2,7 +2,9 @@
  * Weighted least-squares fit of `x ≈ scale * code` for one group over a ladder of trial scales, by the same prefix sums as
  * `scanAffine`. The candidates are those of ggml's make_qx_quants and make_qp_quants (ggml-quants.c).
  */
+
 import type { Ladder } from './affine-scan.js';
+import { largestValue } from './largest-magnitude.js';
 
 /** Groups whose largest magnitude is below this count as zero, as in ggml. */
 const NEGLIGIBLE = 1e-15;
@@ -25,15 +27,8 @@ export function scanSymmetric(
   at: number,
 ): void {
   const end = start + size;
-  let absmax = 0;
-  let peak = 0;
-  for (let i = start; i < end; i++) {
-    const magnitude = Math.abs(x[i]);
-    if (magnitude > absmax) {
-      absmax = magnitude;
-      peak = x[i];
-    }
-  }
+  const peak = largestValue(x, start, end);
+  const absmax = Math.abs(peak);
   fit[at] = 0;
   fit[at + 1] = 0;
   if (absmax < NEGLIGIBLE) return;

@@ -59,53 +59,70 @@ async function convertAction(model: string, options: ConvertOptions, context: Co
   const work = { signal: context.signal, onProgress: context.progress.report };
   const source = await openModelArgument(model, work);
   try {
-    if (/\.(onnx|npz)$/.test(options.out)) {
-      const start = performance.now();
-      const bytes = await writeOther(source, options, work);
-      const seconds = (performance.now() - start) / 1000;
-      context.progress.stop();
-      if (context.json) context.printJson({ out: options.out, bytes, seconds });
-      else {
-        const size = `${formatBytes(bytes)}${options.out.endsWith('.onnx') ? `, weights in ${options.out}_data` : ''}`;
-        context.print(
-          renderFacts([
-            ['wrote', options.out],
-            ['size', size],
-            ['time', formatSeconds(seconds)],
-          ]),
-        );
-      }
-      return;
-    }
-    const { converted, recipe } = await convertedSource(source, options, work);
-    const written = await writeModel(converted, model, { recipe, out: options.out }, context);
-    // A layout's tensors are not weights: what is written counts against the weights that were read.
-    const weightBytes = written.layers.reduce((sum, { bytes }) => sum + bytes, 0);
-    const report = { ...written, bitsPerWeight: (8 * weightBytes) / checkpointBytes(source.checkpoint).elements };
-    context.progress.stop();
-    if (context.json) {
-      context.printJson({ ...report, out: options.out, peakRssBytes: process.resourceUsage().maxRSS * 1024 });
-      return;
-    }
-    const largest = Math.max(...report.layers.map((layer) => layer.relativeError));
-    context.print(
-      renderFacts([
-        ['wrote', options.out],
-        ['size', `${formatBytes(report.bytes)}, ${report.bitsPerWeight.toFixed(3)} bits per weight`],
-        [
-          'largest error',
-          largest === 0 ? 'none: every weight is exact' : `${largest.toExponential(2)} of a tensor's norm`,
-        ],
-        ['time', formatSeconds(report.seconds)],
-      ]),
-    );
+    if (/\.(onnx|npz)$/.test(options.out)) await convertToArrays(source, options, work, context);
+    else await convertToModel(source, model, options, work, context);
   } finally {
     await source.close();
   }
 }
 
+async function convertToModel(
+  source: ModelSource,
+  model: string,
+  options: ConvertOptions,
+  work: WorkOptions,
+  context: CommandContext,
+): Promise<void> {
+  const { converted, recipe } = await convertedSource(source, options, work);
+  const written = await writeModel(converted, model, { recipe, out: options.out }, context);
+  // A layout's tensors are not weights: what is written counts against the weights that were read.
+  const weightBytes = written.layers.reduce((sum, { bytes }) => sum + bytes, 0);
+  const report = { ...written, bitsPerWeight: (8 * weightBytes) / checkpointBytes(source.checkpoint).elements };
+  context.progress.stop();
+  if (context.json) {
+    context.printJson({ ...report, out: options.out, peakRssBytes: process.resourceUsage().maxRSS * 1024 });
+    return;
+  }
+  const largest = Math.max(...report.layers.map((layer) => layer.relativeError));
+  context.print(
+    renderFacts([
+      ['wrote', options.out],
+      ['size', `${formatBytes(report.bytes)}, ${report.bitsPerWeight.toFixed(3)} bits per weight`],
+      [
+        'largest error',
+        largest === 0 ? 'none: every weight is exact' : `${largest.toExponential(2)} of a tensor's norm`,
+      ],
+      ['time', formatSeconds(report.seconds)],
+    ]),
+  );
+}
+
+async function convertToArrays(
+  source: ModelSource,
+  options: ConvertOptions,
+  work: WorkOptions,
+  context: CommandContext,
+): Promise<void> {
+  const { out } = options;
+  const start = performance.now();
+  const bytes = await writeArrays(source, options, work);
+  const seconds = (performance.now() - start) / 1000;
+  context.progress.stop();
+  if (context.json) {
+    context.printJson({ out, bytes, seconds });
+    return;
+  }
+  context.print(
+    renderFacts([
+      ['wrote', out],
+      ['size', `${formatBytes(bytes)}${out.endsWith('.onnx') ? `, weights in ${out}_data` : ''}`],
+      ['time', formatSeconds(seconds)],
+    ]),
+  );
+}
+
 /** Formats that are no home of a whole model: no tokenizer goes with them. Gives the bytes written. */
-async function writeOther(
+async function writeArrays(
   source: ModelSource,
   { out, dtype, layout }: ConvertOptions,
   work: WorkOptions,

@@ -1,3 +1,4 @@
+import { keepingLast, type WeightReader } from '@halftone/formats/layouts';
 import { dequantize, type LazyQuantizedTensor, type LazyTensor, type RowRange } from '@halftone/tensor';
 import type { ModelSource } from '@halftone/transformer';
 
@@ -10,7 +11,7 @@ export function decodedSource(source: ModelSource): ModelSource {
   if (quantized === undefined) return source;
   const linears = source.graph.blocks.flatMap((block) => block.linears);
   const conv1d = new Set(linears.filter((linear) => linear.storedTransposed).map((linear) => linear.weight));
-  const decode = decoderKeepingLast();
+  const decode = keepingLast(async (weight, options) => dequantize(await weight.read(options)));
   const tensors = new Map(checkpoint.tensors);
   for (const weight of quantized.values()) {
     tensors.set(weight.name, decodedTensor(weight, conv1d.has(weight.name), decode));
@@ -18,21 +19,11 @@ export function decodedSource(source: ModelSource): ModelSource {
   return { ...source, checkpoint: { ...checkpoint, tensors, close: () => source.checkpoint.close() } };
 }
 
-type Decoder = (weight: LazyQuantizedTensor, signal?: AbortSignal) => Promise<Float32Array>;
-
-/** Reads and decodes, once for a run of row ranges of one weight. */
-function decoderKeepingLast(): Decoder {
-  let last: { readonly weight: LazyQuantizedTensor; readonly values: Float32Array } | undefined;
-  return async (weight, signal) => {
-    if (last?.weight === weight) return last.values;
-    last = undefined;
-    const values = dequantize(await weight.read({ signal }));
-    last = { weight, values };
-    return values;
-  };
-}
-
-function decodedTensor(weight: LazyQuantizedTensor, transposed: boolean, decode: Decoder): LazyTensor<'f32'> {
+function decodedTensor(
+  weight: LazyQuantizedTensor,
+  transposed: boolean,
+  decode: WeightReader<Float32Array>,
+): LazyTensor<'f32'> {
   const [out, input] = weight.shape as readonly [number, number];
   const [rows, columns] = transposed ? [input, out] : [out, input];
   return {
@@ -42,7 +33,7 @@ function decodedTensor(weight: LazyQuantizedTensor, transposed: boolean, decode:
     shape: [rows, columns],
     byteLength: rows * columns * 4,
     async read({ start, end }: RowRange = { start: 0, end: rows }, options) {
-      const values = await decode(weight, options?.signal);
+      const values = await decode(weight, { signal: options?.signal });
       const part = values.slice(start * columns, end * columns);
       if (transposed) {
         for (let row = start, to = 0; row < end; row++) {

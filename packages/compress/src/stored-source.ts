@@ -1,9 +1,10 @@
 import { repackAsGgml, transposeLazy } from '@halftone/formats';
-import { storeInLayout } from '@halftone/formats/layouts';
+import { keepingLast, storeInLayout, type WeightReader } from '@halftone/formats/layouts';
 import {
   type GgmlType,
   HalftoneError,
   isHalftoneError,
+  type LazyQuantizedTensor,
   type LazyTensor,
   type PackedTensor,
   rowByteLength,
@@ -24,7 +25,7 @@ export const asStored: Recipe = {
 
 /**
  * The model with the weights of its layout (GPTQ, AWQ, ...) in the ggml blocks that hold them exactly. Reads every quantized weight
- * once. The same model where it has no layout. All linear weights of the result are `[out, in]`, GPT-2's too.
+ * once, and again when its blocks are read; memory: one weight. The same model where it has no layout. All linear weights of the result are `[out, in]`, GPT-2's too.
  *
  * Throws `UNSUPPORTED` naming the weights that no ggml type holds, with the reasons.
  */
@@ -32,15 +33,15 @@ export async function inGgmlBlocks(source: ModelSource, options: WorkOptions = {
   const { quantized, ...checkpoint } = source.checkpoint;
   if (quantized === undefined) return source;
   const tensors = new Map(checkpoint.tensors);
+  const repack = keepingLast(async (weight, readOptions) => repackAsGgml(await weight.read(readOptions)));
   const reasons: string[] = [];
   let done = 0;
   for (const weight of quantized.values()) {
     throwIfAborted(options.signal, 'convert');
     options.onProgress?.({ stage: 'check', done: done++, total: quantized.size });
-    const read = async (): Promise<PackedTensor<GgmlType>> =>
-      repackAsGgml(await weight.read({ signal: options.signal }));
     try {
-      tensors.set(weight.name, blocksTensor(weight.name, await read(), read));
+      const blocks = await repack(weight, { signal: options.signal });
+      tensors.set(weight.name, blocksTensor(weight, blocks, repack));
     } catch (error) {
       if (!isHalftoneError(error) || error.code !== 'UNSUPPORTED') throw error;
       reasons.push(`${weight.name}: ${error.message}`);
@@ -63,20 +64,21 @@ export async function inGgmlBlocks(source: ModelSource, options: WorkOptions = {
 }
 
 function blocksTensor(
-  name: string,
+  weight: LazyQuantizedTensor,
   { dtype, shape, bytes }: PackedTensor<GgmlType>,
-  read: () => Promise<PackedTensor<GgmlType>>,
+  repack: WeightReader<PackedTensor<GgmlType>>,
 ): LazyTensor {
   const rowBytes = rowByteLength(dtype, shape[1] as number);
   return {
     kind: 'lazy',
-    name,
+    name: weight.name,
     dtype,
     shape,
     byteLength: bytes.length,
     async read(rows = { start: 0, end: shape[0] as number }, options) {
-      const whole = await read();
-      const part = whole.bytes.subarray(rows.start * rowBytes, rows.end * rowBytes);
+      const whole = await repack(weight, { signal: options?.signal });
+      // A copy: what is kept must not change with what the reader does to its bytes.
+      const part = whole.bytes.slice(rows.start * rowBytes, rows.end * rowBytes);
       options?.into?.set(part);
       return {
         kind: 'packed',

@@ -11,6 +11,7 @@ export {
 export { fp8 } from './layouts/fp8.js';
 export { GPTQ_DEFAULTS, type GptqOptions, gptq } from './layouts/gptq.js';
 export { hqq } from './layouts/hqq.js';
+export { keepingLast, type WeightReader } from './layouts/keeping-last.js';
 export { mlx } from './layouts/mlx.js';
 export { mxfp4 } from './layouts/mxfp4.js';
 export { halftone } from './layouts/native.js';

@@ -7,13 +7,13 @@ import {
   type LazyTensor,
   type PackedTensor,
   type QuantizedTensor,
-  type SplitWeight,
   throwIfAborted,
   type WeightLayout,
   type WorkOptions,
 } from '@halftone/tensor';
 import { exactFloats } from './internal/affine-weight.js';
-import { keepingLast, lazyParts } from './internal/lazy-parts.js';
+import { lazyParts, type SplitParts } from './internal/lazy-parts.js';
+import { keepingLast } from './keeping-last.js';
 import { quantizedWeights } from './quantized-weights.js';
 
 export interface StoreInLayoutOptions extends WorkOptions {
@@ -52,7 +52,7 @@ export async function storeInLayout(checkpoint: Checkpoint, options: StoreInLayo
     });
   }
   const wanted = new Set(weights);
-  const split = keepingLast(async (weight, readOptions) => {
+  const split = keepingLast<SplitParts>(async (weight, readOptions) => {
     const q = await weight.read(readOptions);
     if (wanted.has(weight.name)) return writer.split(weight.name, q);
     const held = embeddings.includes(weight.name) ? unlessUnsupported(() => writer.split(weight.name, q)) : undefined;
@@ -98,11 +98,8 @@ export async function storeInLayout(checkpoint: Checkpoint, options: StoreInLayo
   };
 }
 
-/** What a weight becomes: parts of the layout with their settings, or floats without. */
-type StoredParts = Pick<SplitWeight, 'tensors'> & Partial<SplitWeight>;
-
 /** A weight that the layout does not hold, as the smallest floats that hold its values. */
-function asFloats(name: string, q: QuantizedTensor, where: string): StoredParts {
+function asFloats(name: string, q: QuantizedTensor, where: string): SplitParts {
   const values: PackedTensor = exactFloats(dequantize(q), ['bf16', 'f16', 'f32'], q.shape, name, where);
   return { tensors: new Map([[name, values]]) };
 }

@@ -3,33 +3,23 @@ import {
   type LazyQuantizedTensor,
   type LazyTensor,
   type PackedTensor,
-  type ReadOptions,
   rowByteLength,
 } from '@halftone/tensor';
 import { delivered } from '../../internal/byte-range.js';
 import { checkRows } from '../../internal/lazy-tensor.js';
+import type { WeightReader } from '../keeping-last.js';
 
-type Parts = { readonly tensors: ReadonlyMap<string, PackedTensor>; readonly settings?: JsonObject };
-
-export type SplitReader = (weight: LazyQuantizedTensor, options?: ReadOptions) => Promise<Parts>;
-
-/** Reads and splits weights, and keeps the last one, whose tensors are usually read one after the other. */
-export function keepingLast(split: SplitReader): SplitReader {
-  let last: { readonly name: string; readonly parts: Parts } | undefined;
-  return async (weight, options) => {
-    if (last?.name === weight.name) return last.parts;
-    last = undefined;
-    const parts = await split(weight, options);
-    last = { name: weight.name, parts };
-    return parts;
-  };
+export interface SplitParts {
+  readonly tensors: ReadonlyMap<string, PackedTensor>;
+  /** Absent: the weight is stored as floats. */
+  readonly settings?: JsonObject;
 }
 
 /** The tensors that a weight is split into, split again when they are read. */
 export function lazyParts(
   weight: LazyQuantizedTensor,
   parts: ReadonlyMap<string, PackedTensor>,
-  split: SplitReader,
+  split: WeightReader<SplitParts>,
 ): LazyTensor[] {
   return Array.from(parts, ([name, { dtype, shape, bytes }]): LazyTensor => {
     const perIndex = shape.length < 2 ? rowByteLength(dtype, 1) : bytes.length / Math.max(1, shape[0] as number);
